@@ -1,0 +1,51 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.PHONY: demo test lint bench serve lock clean
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+INTEROP := .venv-interop/.ready
+
+demo: $(READY)
+	$(BIN)/assay demo
+
+serve: $(READY)
+	$(BIN)/assay serve
+
+test: $(READY) $(INTEROP)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(READY) $(INTEROP)
+	for script in benchmarks/*/run.py; do $(BIN)/python "$$script"; done
+
+# Made again when a lock or pyproject.toml changes; the stamp is written last, so a broken setup is tried again.
+$(READY): locks/uv.lock locks/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	echo "setting up .venv (about a minute, once)"
+	$(BIN)/python -m pip install -q --require-hashes -r locks/uv.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes --compile-bytecode locks/dev.lock locks/uv.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+# The reference implementation of model signing, which the compatibility tests run beside ours.
+$(INTEROP): locks/interop.lock $(READY)
+	test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
+	$(BIN)/uv pip sync -q --python .venv-interop/bin/python --require-hashes locks/interop.lock
+	touch $@
+
+lock: $(READY)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra all pyproject.toml -o locks/dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate locks/uv.in -o locks/uv.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate locks/interop.in -o locks/interop.lock
+
+clean:
+	rm -rf .venv .venv-interop .assay-demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

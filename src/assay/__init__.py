@@ -1,0 +1,1 @@
+"""assay: the integrity of machine-learning models in production."""

@@ -1,0 +1,1 @@
+"""Where state lives: the databases and their tables, objects, timers."""
