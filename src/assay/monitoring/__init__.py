@@ -1,0 +1,1 @@
+"""Does the model still behave: what is recorded, counted in windows, compared with the baseline, and alarmed on."""

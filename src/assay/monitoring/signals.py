@@ -1,0 +1,199 @@
+"""What is counted in a window: the signals of a model and their counts.
+
+A signal is a question asked of every row of a window ("which of these bins is x in?", "was it wrong?").
+Counts add up, so late and split data merge, and every decision is a pure function of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import BaselineError
+
+Family = Literal["inputs", "outputs", "service", "errors", "classes", "slices"]
+Kind = Literal["ordered", "values", "rate", "volume"]
+Sides = Literal["both", "up", "down"]
+
+FAMILIES: tuple[Family, ...] = ("inputs", "outputs", "service", "errors", "classes", "slices")
+KINDS: tuple[Kind, ...] = ("ordered", "values", "rate", "volume")
+SIDES: tuple[Sides, ...] = ("both", "up", "down")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """One signal: what is counted, and which way it may go wrong.
+
+    Attributes:
+        name: Unique and stable: ``feature:temperature``, ``feature:temperature:null``,
+            ``feature:temperature:infinite``, ``prediction``, ``confidence``, ``latency_s:p95``,
+            ``failures``, ``volume``, ``error``, ``calibration``, ``accuracy:class=rain``,
+            ``accuracy:slice:region=north``.
+        family: Which share of the false-alarm budget it draws on.
+        kind: ``ordered``: bins of a number, bin ``i`` holds ``edges[i-1] < x <= edges[i]`` and the last all
+            above; nulls are not in it. ``values``: one count per listed value, the last for all others.
+            ``rate``: (non-events, events). ``volume``: (rows,).
+        column: The column it is about; empty when it is about whole rows (``volume``).
+        edges: Upper ends of all bins but the last, strictly increasing, in the unit of the column.
+        values: The listed values, as text.
+        sides: Which direction is harmful. For a rate ``up`` means more events.
+        slice: The rows it is restricted to, as ``{column: value}``; None for all rows.
+        hard: A declared limit: one window alone may raise the alarm.
+    """
+
+    name: str
+    family: Family
+    kind: Kind
+    column: str
+    edges: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+    sides: Sides = "both"
+    slice: Mapping[str, str] | None = None
+    hard: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a signal needs a name")
+        if self.family not in FAMILIES or self.kind not in KINDS or self.sides not in SIDES:
+            raise ValueError(f"signal {self.name}: unknown family, kind or sides")
+        if self.kind == "ordered" and not self.edges:
+            raise ValueError(f"signal {self.name}: an ordered signal needs edges")
+        if self.kind == "values" and not self.values:
+            raise ValueError(f"signal {self.name}: a signal of values needs values")
+        if not all(map(math.isfinite, self.edges)) or any(
+            b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)
+        ):
+            raise ValueError(f"signal {self.name}: edges must be finite and strictly increasing")
+
+    @property
+    def bins(self) -> int:
+        """How many counts a window has for this signal."""
+        return {"ordered": len(self.edges) + 1, "values": len(self.values) + 1, "rate": 2, "volume": 1}[self.kind]
+
+    def to_json(self) -> dict[str, object]:
+        """The signal as JSON types; `SignalSpec.parse` reads it back."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "kind": self.kind,
+            "column": self.column,
+            "edges": list(self.edges),
+            "values": list(self.values),
+            "sides": self.sides,
+            "slice": None if self.slice is None else dict(self.slice),
+            "hard": self.hard,
+        }
+
+    @classmethod
+    def parse(cls, data: object) -> SignalSpec:
+        """Read what `to_json` wrote.
+
+        Raises:
+            BaselineError: When it is anything else.
+        """
+        try:
+            raw = cast("Mapping[str, object]", data)
+            where = cast("Mapping[str, str] | None", raw["slice"])
+            return cls(
+                name=str(raw["name"]),
+                family=cast("Family", raw["family"]),
+                kind=cast("Kind", raw["kind"]),
+                column=str(raw["column"]),
+                edges=tuple(float(x) for x in cast("Sequence[float]", raw["edges"])),
+                values=tuple(str(x) for x in cast("Sequence[str]", raw["values"])),
+                sides=cast("Sides", raw["sides"]),
+                slice=None if where is None else {str(k): str(v) for k, v in where.items()},
+                hard=raw["hard"] is True,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            raise BaselineError(f"a stored signal is malformed: {err}") from err
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """The counts of one window.
+
+    Attributes:
+        start: First instant of the window, ``YYYY-MM-DDTHH:MM:SS.ffffffZ``.
+        end: First instant after it. For windows of rows: the time of the last row.
+        rows: How many rows (requests) it has.
+        counts: Counts per signal name, as long as the signal's ``bins``. A missing signal had no rows
+            (labels that have not come yet).
+    """
+
+    start: str
+    end: str
+    rows: int
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows < 0 or any(n < 0 for c in self.counts.values() for n in c):
+            raise ValueError(f"window {self.start}: counts cannot be negative")
+
+    def to_json(self) -> dict[str, object]:
+        """The window as JSON types; `WindowCounts.parse` reads it back."""
+        counts = {name: list(c) for name, c in self.counts.items()}
+        return {"start": self.start, "end": self.end, "rows": self.rows, "counts": counts}
+
+    @classmethod
+    def parse(cls, data: object) -> WindowCounts:
+        """Read what `to_json` wrote.
+
+        Raises:
+            BaselineError: When it is anything else.
+        """
+        try:
+            raw = cast("Mapping[str, object]", data)
+            counts = cast("Mapping[str, Sequence[int]]", raw["counts"])
+            return cls(
+                start=str(raw["start"]),
+                end=str(raw["end"]),
+                rows=int(cast("int", raw["rows"])),
+                counts={str(name): tuple(int(n) for n in c) for name, c in counts.items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            raise BaselineError(f"a stored window is malformed: {err}") from err
+
+
+class Reference(Protocol):
+    """What normal is: the signals, and the baseline's windows in time order."""
+
+    @property
+    def specs(self) -> tuple[SignalSpec, ...]:
+        """The signals, in a fixed order."""
+        ...
+
+    @property
+    def windows(self) -> tuple[WindowCounts, ...]:
+        """The baseline's windows, oldest first, cut as the live ones are."""
+        ...
+
+    @property
+    def window(self) -> str:
+        """How windows are cut: a span (``1d``) or a number of rows (``1000rows``)."""
+        ...
+
+
+def counts_of(spec: SignalSpec, windows: Sequence[WindowCounts]) -> npt.NDArray[np.float64]:
+    """The counts of one signal over windows, as an array (windows, bins); zeros where a window lacks it.
+
+    Raises:
+        BaselineError: When a window counts other bins than the signal has.
+    """
+    out = np.zeros((len(windows), spec.bins))
+    for i, window in enumerate(windows):
+        counts = (window.rows,) if spec.kind == "volume" else window.counts.get(spec.name)
+        if counts is None:
+            continue
+        if len(counts) != spec.bins:
+            raise BaselineError(
+                f"window {window.start} has {len(counts)} counts of {spec.name}, the baseline has {spec.bins} bins: "
+                "learn the baseline again"
+            )
+        out[i] = counts
+    return out
