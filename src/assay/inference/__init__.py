@@ -1,0 +1,1 @@
+"""Statistics, pure: intervals, evidence, confidence sequences; values in, values out."""
