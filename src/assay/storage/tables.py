@@ -180,6 +180,8 @@ incidents = Table(
     Column("owner", String),
     Column("level", Integer, nullable=False),  # escalation steps taken
     Column("escalate_at", String),
+    Column("facts", Text, nullable=False),  # JSON list: what is known of it so far; a new fact is told again
+    Column("former", Integer),  # the resolved incident this one repeats
 )
 
 incident_steps = Table(
