@@ -1,0 +1,1 @@
+"""Migrations of the audit database, oldest first."""
