@@ -1,0 +1,1 @@
+"""What signs: one file per place a key can live."""
