@@ -1,0 +1,1 @@
+"""What counts big tables: a plug per engine, all with equal results."""

@@ -1,0 +1,143 @@
+"""What the columns of a prediction table mean."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from assay.errors import ConfigError
+from assay.findings import Finding, Severity
+
+ROLES = (
+    "time",
+    "prediction",
+    "confidence",
+    "latency_s",
+    "error",
+    "label",
+    "label_time",
+    "model",
+    "request_id",
+    "client",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSchema:
+    """Which column is what. One column plays one role; slice columns stay features.
+
+    Attributes:
+        time: When the request was answered. Times without a zone are UTC.
+        prediction: The predicted class, or the predicted number.
+        confidence: Probability of the predicted class, in [0, 1].
+        latency_s: How long the answer took, in seconds.
+        error: What failed: empty, false, zero or null where nothing did.
+        label: The truth, when it is known.
+        label_time: When the truth became known. Without it a label counts as known at ``time``.
+        model: Root digest of the model that answered.
+        request_id: Identifies a request, so that its label finds it.
+        client: Who asked.
+        slices: Columns whose single values are watched on their own: features, or the client.
+        features: The model's inputs; None stands for every column without a role.
+    """
+
+    time: str
+    prediction: str
+    confidence: str | None = None
+    latency_s: str | None = None
+    error: str | None = None
+    label: str | None = None
+    label_time: str | None = None
+    model: str | None = None
+    request_id: str | None = None
+    client: str | None = None
+    slices: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.time or not self.prediction:
+            raise ConfigError("the columns `time` and `prediction` must be named")
+        if self.label_time is not None and self.label is None:
+            raise ConfigError(f"`label_time` is {self.label_time!r}, but no `label` column is named")
+        players: dict[str, str] = {}
+        for role, column in self.roles().items():
+            if column in players:
+                raise ConfigError(f"column {column!r} cannot be both `{players[column]}` and `{role}`")
+            players[column] = role
+        for what, columns in (("slices", self.slices), ("features", self.features or ())):
+            if len(set(columns)) != len(columns):
+                raise ConfigError(f"`{what}` names a column twice")
+            for column in columns:
+                if what == "features" and column in players:
+                    raise ConfigError(f"column {column!r} cannot be both `{players[column]}` and a feature")
+
+    def roles(self) -> dict[str, str]:
+        """The columns that have a role, by role."""
+        named = ((role, getattr(self, role)) for role in ROLES)
+        return {role: column for role, column in named if column is not None}
+
+    def features_of(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """The model's inputs among these columns: those declared, or all that play no other role.
+
+        Args:
+            columns: The columns a table has, in its order.
+        """
+        if self.features is not None:
+            return self.features
+        taken = set(self.roles().values())
+        return tuple(column for column in columns if column not in taken)
+
+    def check(self, columns: Collection[str], *, optional: Collection[str] = ()) -> tuple[Finding, ...]:
+        """One finding for each named column that a table lacks.
+
+        Args:
+            columns: The columns the table has.
+            optional: Roles that may be missing without a finding, as in a reference without answers.
+        """
+        wanted = [(role, column) for role, column in self.roles().items() if role not in optional]
+        wanted += [("slice", column) for column in self.slices]
+        wanted += [("feature", column) for column in self.features or () if column not in self.slices]
+        return tuple(
+            Finding(
+                rule="column.missing",
+                subject=column,
+                severity=Severity.ERROR,
+                detail=f"the table has no column {column!r}, which is declared as {role}",
+                numbers={"columns": len(columns)},
+            )
+            for role, column in wanted
+            if column not in columns
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """The schema as JSON types; `PredictionSchema.parse` reads it back."""
+        features = None if self.features is None else list(self.features)
+        return {role: getattr(self, role) for role in ROLES} | {"slices": list(self.slices), "features": features}
+
+    @classmethod
+    def parse(cls, data: object) -> PredictionSchema:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: When it is anything else.
+        """
+        if not isinstance(data, Mapping):
+            raise ConfigError("a schema is a table of column names by role")
+        roles: dict[str, str | None] = {}
+        for role in ROLES:
+            column = data.get(role)
+            if column is not None and not isinstance(column, str):
+                raise ConfigError(f"`{role}` must be the name of a column")
+            roles[role] = column
+        slices, features = data.get("slices") or (), data.get("features")
+        for what, value in (("slices", slices), ("features", features or ())):
+            if not isinstance(value, list | tuple) or not all(isinstance(c, str) for c in value):
+                raise ConfigError(f"`{what}` must be a list of column names")
+        return cls(
+            time=roles.pop("time") or "",
+            prediction=roles.pop("prediction") or "",
+            **roles,
+            slices=tuple(cast("list[str]", slices)),
+            features=None if features is None else tuple(cast("list[str]", features)),
+        )
