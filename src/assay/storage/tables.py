@@ -100,6 +100,10 @@ deployments = Table(
     Column("actor", String, nullable=False),
     Column("known_good", String),  # folder of the signed copy, for replay and rollback
     Column("position", Integer),  # log position of the deployment's entry
+    Column("environment", String, nullable=False),
+    Column("request", String, nullable=False),  # the release request it used up, or nothing
+    Column("approvals", Text, nullable=False),  # JSON list of the reviews it used up
+    Column("left_root", String, nullable=False),  # what a rollback left as bad, or nothing
 )
 
 baselines = Table(

@@ -69,6 +69,10 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("known_good", sa.String(), nullable=True),
         sa.Column("position", sa.Integer(), nullable=True),
+        sa.Column("environment", sa.String(), nullable=False),
+        sa.Column("request", sa.String(), nullable=False),
+        sa.Column("approvals", sa.Text(), nullable=False),
+        sa.Column("left_root", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_deployments_model"), "deployments", ["model"], unique=False)
