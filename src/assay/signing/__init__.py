@@ -1,0 +1,1 @@
+"""Who vouches for a model: trust, statements, signature bundles, sign and verify."""
