@@ -1,0 +1,36 @@
+"""The engines there are."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from assay.engines.base import Engine
+from assay.errors import ConfigError, MissingExtraError
+
+ENGINES = {
+    "duckdb": "assay.engines.duckdb:DuckDb",
+}
+
+
+def find(name: str = "duckdb") -> Engine:
+    """Return an engine by name: a built-in one, or one that another package offers as ``assay.engines``.
+
+    Raises:
+        ConfigError: When nobody offers it.
+        MissingExtraError: When what it needs is not installed.
+    """
+    where = ENGINES.get(name)
+    if where is None:
+        offered = [point for point in entry_points(group="assay.engines") if point.name == name]
+        if not offered:
+            raise ConfigError(f"there is no engine {name!r}; there are {', '.join(sorted(ENGINES))}")
+        return cast("Engine", offered[0].load()())
+    module, _, attribute = where.partition(":")
+    try:
+        return cast("Engine", getattr(import_module(module), attribute)())
+    except ModuleNotFoundError as err:
+        if (err.name or "").startswith("assay"):
+            raise
+        raise MissingExtraError(f"the engine {name}", "monitor") from err
