@@ -1,0 +1,1 @@
+"""What a model is: its files, their digests, its tensors, and sealed copies of them."""

@@ -1,0 +1,1 @@
+"""What containers hold: bytes to named parts, pure."""

@@ -1,0 +1,26 @@
+"""The shelf of container formats: which one a file's name asks for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from assay.formats.base import Format
+
+# Built in, by the ending of the file name; imported when first asked for.
+TABLE: dict[str, str] = {
+    ".safetensors": "assay.formats.safetensors:Safetensors",
+}
+
+
+def find(name: str) -> Format | None:
+    """The format a file of this name must have, or None for a file without parts.
+
+    Args:
+        name: The file's name or path.
+    """
+    for ending, where in TABLE.items():
+        if name.lower().endswith(ending):
+            module, attribute = where.split(":")
+            return cast("Format", getattr(import_module(module), attribute)())
+    return None

@@ -1,0 +1,1 @@
+"""What opens models: one plug per framework, given verified bytes only."""
