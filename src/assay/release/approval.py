@@ -6,6 +6,7 @@ approval, and neither the requester nor the model's signer counts (four eyes).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -65,7 +66,8 @@ class Review:
         decision: ``approve`` or ``reject``.
         reason: Their words.
         created: When they signed, by their own clock.
-        digest: Digest of the envelope: what a deployment uses up.
+        digest: Hex SHA-256 of the signed payload: what a deployment uses up. Not the envelope's: an ECDSA
+            signature has a second valid form, under which a used review would come back as a new one.
     """
 
     identity: str
@@ -147,7 +149,7 @@ def count(
         requester: Identity that asked for the release; never counts.
         model_signer: Identity that signed the model; never counts.
         now: The time to judge expiry and revocation at.
-        used: Digests of reviews that earlier deployments used up.
+        used: Payload digests of reviews that earlier deployments used up.
     """
     if subject.policy_digest != policy.digest:  # a caller's mistake, not an attack: nothing was decided yet
         raise ApprovalError("the review is about another policy than the one in force: ask for a new request")
@@ -194,7 +196,7 @@ def _read(envelope: Envelope, subject: ReviewSubject, trust: TrustStore, now: da
         decision="approve" if decision == "approve" else "reject",
         reason=_text(predicate, "reason"),
         created=created,
-        digest=envelope.digest,
+        digest=hashlib.sha256(envelope.payload).hexdigest(),
     )
 
 

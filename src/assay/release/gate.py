@@ -100,7 +100,7 @@ class Decision:
         request_id: The release request; empty when the policy wants no approvals.
         outcome: ``admit`` only when every rule does.
         rules: Every rule's own outcome.
-        approvals: Digests of the reviews that were counted; a deployment uses them up.
+        approvals: Payload digests of the reviews that were counted; a deployment uses them up.
         statements: Digests of the statements that were looked at.
         created: When it was decided.
     """

@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import rfc8785
-
 from assay.errors import PolicyError
+from assay.signing import canonical
 
 STATEMENT_KINDS = frozenset({"validation", "scan", "lineage"})
 DEFAULT_MAX_AGE = timedelta(days=30)
@@ -69,7 +68,7 @@ class ReleasePolicy:
     @property
     def digest(self) -> str:
         """Hex SHA-256 of the policy as RFC 8785 JSON: what approvals and gate decisions are bound to."""
-        return hashlib.sha256(rfc8785.dumps(dict(self.as_json()))).hexdigest()  # type: ignore[arg-type]  # plain JSON
+        return hashlib.sha256(canonical.dumps(self.as_json())).hexdigest()
 
 
 def _words(name: str, value: object) -> frozenset[str]:
