@@ -97,24 +97,28 @@ def _lies_in(name: str, places: set[str]) -> bool:
     return name in places or any(name.startswith(f"{place}/") for place in places)
 
 
-def find_parts(name: str, content: Content) -> tuple[tuple[Part, ...], tuple[Finding, ...]]:
-    """The parts of a file whose name asks for a format, and what is malformed."""
-    container = shelf.find(name)
-    if container is None:
-        return (), ()
+def measure_open(name: str, descriptor: int, buffer: memoryview) -> Measured:
+    """Measure one open file from its first byte, whatever its file offset is.
+
+    Args:
+        name: Its name in the model; the ending says which format it must have.
+        descriptor: Open for reading; stays open.
+        buffer: Writable memory to read through.
+
+    Raises:
+        ArtifactError: It cannot be read.
+    """
     try:
-        return container.parts(content), ()
-    except FormatError as err:
-        detail = f"{shown(name)} is not a sound {container.name} file: {err.message}"
-        return (), (Finding("artifact.malformed", shown(name), Severity.ERROR, detail),)
-
-
-def finish(name: str, run: Pass, parts: Sequence[Part], findings: tuple[Finding, ...]) -> Measured:
-    """What a finished pass over a file's bytes says."""
+        parts, findings = _parts(name, _OpenFile(descriptor, os.fstat(descriptor).st_size))
+        run = Pass([(part.start, part.end) for part in parts])
+        while count := os.preadv(descriptor, [buffer], run.size):
+            run.update(buffer[:count])
+    except OSError as err:
+        finding = _finding("artifact.unreadable", name, f"cannot be read: {err.strerror or err}")
+        raise ArtifactError(finding.detail, [finding]) from err
     digests, found = run.digests(), run.parts()
     if len(found) != len(parts):
-        detail = f"{shown(name)} changed while it was being read"
-        findings = (*findings, Finding("artifact.unstable", shown(name), Severity.ERROR, detail))
+        findings = (*findings, _finding("artifact.unstable", name, "changed while it was being read"))
     tensors = tuple(
         TensorDigest(name, part.name, part.dtype, part.shape, part.start, part.end, digest)
         for part, digest in zip(parts, found, strict=False)
@@ -133,17 +137,24 @@ class _OpenFile:
         return os.pread(self.descriptor, length, start)
 
 
+def _parts(name: str, content: Content) -> tuple[tuple[Part, ...], tuple[Finding, ...]]:
+    container = shelf.find(name)
+    if container is None:
+        return (), ()
+    try:
+        return container.parts(content), ()
+    except FormatError as err:
+        what = f"is not a sound {container.name} file: {err.message}"
+        return (), (_finding("artifact.malformed", name, what),)
+
+
+def _finding(rule: str, name: str, what: str) -> Finding:
+    return Finding(rule, shown(name), Severity.ERROR, f"{shown(name)} {what}")
+
+
 def _measure_file(tree: Tree, name: str, buffer: memoryview) -> Measured:
     descriptor = tree.open(name)
     try:
-        content = _OpenFile(descriptor, os.fstat(descriptor).st_size)
-        parts, findings = find_parts(name, content)
-        run = Pass([(part.start, part.end) for part in parts])
-        while count := os.readv(descriptor, [buffer]):
-            run.update(buffer[:count])
-    except OSError as err:
-        detail = f"{shown(name)} cannot be read: {err.strerror or err}"
-        raise ArtifactError(detail, [Finding("artifact.unreadable", shown(name), Severity.ERROR, detail)]) from err
+        return measure_open(name, descriptor, buffer)
     finally:
         os.close(descriptor)
-    return finish(name, run, parts, findings)
