@@ -1,0 +1,92 @@
+"""Evidence from a set of bins that earlier windows chose: for changes that no fixed question fits.
+
+The set for a start ``j`` is made of the bins whose decayed counts before ``j`` exceed expectation by half a
+standard error; it is tested on the windows ``j..k`` only, so no row that chose a set counts for it. The
+baseline's error enters with its selection bias, 0.8 x the sum of the bins' standard errors, because sets are
+drawn towards bins that the baseline underestimates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.inference.evidence import TILTS
+from assay.inference.natural import Floats, Ints, Natural
+
+DECAY = 0.8
+SELECTION = 0.8
+
+_BROADEST = 0.95  # a set of nearly everything cannot gain
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatch:
+    """Running sums for the learned sets of one signal.
+
+    Attributes:
+        sets: The set that a start at this window uses, (T, B).
+        limit: Share it may have by tolerance and by the baseline's error, per start and stratum, (T, S).
+        events: Running counts per bin, divided by the design effect, (T + 1, B).
+        rows: Running rows per stratum, divided likewise, (T + 1, S).
+        usable: Whether the set of that start is neither empty nor nearly everything, (T,).
+        cap: Most one window may bring, in nats; None for no cap.
+    """
+
+    sets: npt.NDArray[np.bool_]
+    limit: Floats
+    events: Floats
+    rows: Floats
+    usable: npt.NDArray[np.bool_]
+    cap: float | None
+
+
+def prepare(counts: Floats, natural: Natural, *, floor: float, at: Ints, cap: float | None) -> SetWatch:
+    """Choose the sets and sum up.
+
+    Args:
+        counts: Rows per window and bin, (T, B).
+        natural: What the baseline knows about every single bin.
+        floor: Tolerated total variation.
+        at: Stratum of each window, (T,).
+        cap: Most one window may bring, in nats.
+    """
+    size = counts.sum(1, keepdims=True)
+    share = natural.strata / natural.strata.sum(1, keepdims=True)  # (S, B)
+    expected = size * share[at]
+    sets = np.zeros(counts.shape, dtype=np.bool_)
+    seen, wanted = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    for j in range(len(counts)):
+        sets[j] = seen - wanted > 0.5 * np.sqrt(wanted + 1e-9)
+        seen, wanted = DECAY * seen + counts[j], DECAY * wanted + expected[j]
+    design = natural.design_at(size).max(1)
+    error = np.sqrt(natural.share * (1 - natural.share) * natural.design / np.maximum(natural.rows, 1.0))
+    inside = sets @ share.T  # (T, S)
+    whole = np.sqrt(inside * (1 - inside) * natural.design.max() / max(float(natural.rows.max()), 1.0))
+    limit = inside + np.maximum(floor, SELECTION * (sets @ error)[:, None] + 2 * whole)
+    by_stratum = np.zeros((len(counts), len(share)))
+    by_stratum[np.arange(len(counts)), at] = size[:, 0] / design
+    return SetWatch(
+        sets=sets,
+        limit=np.clip(limit, 1e-6, 0.999),
+        events=np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(counts / design[:, None], axis=0)]),
+        rows=np.concatenate([np.zeros((1, len(share))), np.cumsum(by_stratum, axis=0)]),
+        usable=(inside.max(1) > 0) & (inside.max(1) < _BROADEST),
+        cap=cap,
+    )
+
+
+def log_evidence(watch: SetWatch, first: Ints, last: Ints) -> Floats:
+    """``log E`` of the set of each start for windows ``first..last``, (n,); minus infinity without a usable set."""
+    chosen = watch.sets[first]
+    events = ((watch.events[last + 1] - watch.events[first]) * chosen).sum(1)
+    rows = watch.rows[last + 1] - watch.rows[first]  # (n, S)
+    cost = (rows[..., None] * np.log1p(watch.limit[first][..., None] * np.expm1(TILTS))).sum(1)
+    best = events[:, None] * TILTS - cost
+    top = best.max(1)
+    value = top + np.log(np.exp(best - top[:, None]).mean(1))
+    if watch.cap is not None:
+        value = np.minimum(value, watch.cap * (last - first + 1))
+    return np.where(watch.usable[first], value, -np.inf)

@@ -1,0 +1,224 @@
+"""What the baseline knows about a yes/no question: its share, its weekdays, and how much it varies by nature.
+
+Natural variation is one number per question, the design effect: how many times larger the variance of a
+window's count is than independent rows would make it. It is learned from windows in time order; a random
+split of rows would hide exactly the variation that raises false alarms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import digamma, expit, logit, polygamma
+from scipy.stats import chi2
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+UPPER_TAIL = 0.10
+"""The design effect used is the upper end of its one-sided 90 % interval."""
+
+FEWEST = 20
+"""Events, and non-events, a question needs in the baseline before its own dispersion says anything."""
+
+LEARNABLE = 4
+"""Windows below which nothing can be said about variation between windows."""
+
+CLAIMABLE = 14
+"""Windows below which natural variation is not claimed to be known: two weeks of days."""
+
+COMFORTABLE = 56
+"""Windows from which a weekday pattern can be told from noise: eight weeks of days."""
+
+_TINY = 1e-9
+_EDGE = 1e-15
+_BLOCKS = (2, 4, 7)
+_PRIOR_DF = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Natural:
+    """What the baseline's windows say about W questions.
+
+    Attributes:
+        share: Share of rows that are events, (W,).
+        strata: The same per stratum (weekday), shrunk towards ``share``, (S, W); S is 1 without strata.
+        design: Design effect at ``window_rows`` rows a window, at least 1, (W,).
+        events: Events in the whole baseline, (W,).
+        rows: Rows in the whole baseline, (W,).
+        window_rows: Mean rows of the windows that have any, (W,).
+        windows: Windows in the baseline.
+    """
+
+    share: Floats
+    strata: Floats
+    design: Floats
+    events: Floats
+    rows: Floats
+    window_rows: Floats
+    windows: int
+
+    @property
+    def varies(self) -> bool:
+        """Whether variation between windows was learned; else ``design`` is 1 and means nothing."""
+        return self.windows >= LEARNABLE
+
+    @property
+    def short(self) -> bool:
+        """Whether there are too few windows to claim natural variation."""
+        return self.windows < CLAIMABLE
+
+    @property
+    def info(self) -> Floats:
+        """Fisher information of the baseline about the log-odds of each share, (W,)."""
+        return self.rows * self.share * (1 - self.share) / self.design
+
+    def design_at(self, rows: Floats) -> Floats:
+        """Design effect in windows of other sizes: what varies by nature grows with the rows.
+
+        Args:
+            rows: Rows per window and question, (T, W).
+        """
+        return 1 + (self.design - 1) * rows / np.maximum(self.window_rows, 1.0)
+
+    def pick(self, which: slice | npt.NDArray[np.bool_] | Ints) -> Natural:
+        """The same for some of the questions."""
+        return Natural(
+            share=self.share[which],
+            strata=self.strata[:, which],
+            design=self.design[which],
+            events=self.events[which],
+            rows=self.rows[which],
+            window_rows=self.window_rows[which],
+            windows=self.windows,
+        )
+
+
+def learn(events: Floats, rows: Floats, *, stratum: Ints | None = None, signals: int | None = None) -> Natural:
+    """Learn from the baseline's windows, in time order, all questions of one kind together.
+
+    Args:
+        events: Events per window and question, (K, W).
+        rows: Rows per window and question, (K, W); 0 where a window says nothing.
+        stratum: Stratum of each window (its weekday), (K,), or None. Use it with 56 windows or more.
+        signals: How many signals the questions belong to; questions of one signal are nearly copies
+            of each other and count once. Default: one each.
+
+    References:
+        McCullagh, P. and Nelder, J. A. (1989). Generalized Linear Models, 2nd ed., section 4.5 (dispersion).
+        Kish, L. (1965). Survey Sampling, chapter 8 (the design effect).
+    """
+    windows, width = events.shape
+    total, size = events.sum(0), rows.sum(0)
+    share = (total + 0.5) / (size + 1.0)
+    used = (rows > 0).sum(0)
+    window_rows = size / np.maximum(used, 1)
+    strata, extra, free = share[None], np.ones(width), np.maximum(used - 1.0, 1.0)
+    expected = np.broadcast_to(share, events.shape)
+    if stratum is not None:
+        strata, extra, free = _by_stratum(events, rows, share, stratum)
+        expected = strata[stratum]
+    design = np.ones(width)
+    enough = (total >= FEWEST) & (size - total >= FEWEST) & (used >= LEARNABLE)
+    if windows >= LEARNABLE and enough.any():
+        left = (events - rows * expected)[:, enough]
+        variance = (rows * expected * (1 - expected))[:, enough]
+        count = min(signals or width, int(enough.sum()))
+        design[enough] = np.maximum(_design(left, variance, free[enough], count), 1.0) * extra[enough]
+        design[~enough] = np.median(design[enough])  # too rare to speak for themselves: as their kind
+    return Natural(share, strata, design, total, size, window_rows, windows)
+
+
+def _by_stratum(events: Floats, rows: Floats, share: Floats, stratum: Ints) -> tuple[Floats, Floats, Floats]:
+    """Share per stratum, shrunk by how far strata differ beyond the noise within them.
+
+    Returns: shares (S, W), factor for what the strata cost (W,), degrees of freedom left (W,).
+    """
+    windows, strata = len(stratum), int(stratum.max()) + 1
+    total = np.array([events[stratum == k].sum(0) for k in range(strata)])
+    size = np.array([rows[stratum == k].sum(0) for k in range(strata)])
+    start = logit(np.clip(share, _EDGE, 1 - _EDGE))
+    apart = logit(np.clip((total + share) / (size + 1), _EDGE, 1 - _EDGE)) - start
+    raw = expit(start + apart)[stratum]
+    within = ((events - rows * raw) ** 2 / (rows * raw * (1 - raw) + _TINY)).sum(0) / (windows - strata)
+    between = ((total - size * share) ** 2 / (size * share * (1 - share) + _TINY)).sum(0) / max(strata - 1, 1)
+    keep = np.clip(1 - within / np.maximum(between, _TINY), 0, 1)
+    used = (rows > 0).sum(0)
+    free = np.maximum(used - 1 - (strata - 1) * keep.mean(), 2.0)
+    return expit(start + keep * apart), 1 + strata / windows * keep, free
+
+
+def _design(left: Floats, variance: Floats, free: Floats, signals: int) -> Floats:
+    """Long-run design effect: dispersion x autocorrelation, or dispersion of blocks, whichever is larger.
+
+    Args:
+        left: Observed minus expected events, (K, W).
+        variance: Binomial variance of them, (K, W).
+        free: Degrees of freedom, (W,).
+        signals: Independent signals among the W questions.
+    """
+    windows = len(left)
+    z = np.where(variance > 0, left / np.sqrt(variance + _TINY), 0.0)
+    dispersion = np.maximum((z**2).sum(0) / free, 0.05)
+    rho = _autocorrelation(z, dispersion, free, signals)
+    longer = (1 + rho) / (1 - rho)
+    kept = np.maximum(free * (1 - rho**2) / (1 + rho**2), min(3.0, float(free.min())))
+    one = _upper(*_moderated(dispersion, kept, signals))
+    design = 1 + np.maximum(one - 1, 0) / max(1 - longer / windows, 0.4) * longer
+    design = np.maximum(design, _upper(*_moderated(dispersion, free, signals)))
+    for block in _BLOCKS:
+        blocks = windows // block
+        if blocks < 7:  # noqa: PLR2004 - fewer blocks than a week say nothing
+            break
+        r, v = (x[: blocks * block].reshape(blocks, block, -1).sum(1) for x in (left, variance))
+        d = np.maximum(blocks * free / windows, 2.0)
+        phi = np.maximum(np.where(v > 0, r**2 / (v + _TINY), 0.0).sum(0) / d, 0.05)
+        design = np.maximum(design, _upper(*_moderated(phi, d, signals)))
+    return design
+
+
+def _autocorrelation(z: Floats, dispersion: Floats, free: Floats, signals: int) -> float:
+    """One lag-1 autocorrelation of the natural variation for a kind of signals, in [0, 0.9].
+
+    It is taken as noise, and 0, unless it exceeds two standard errors counted in signals. The bias of a short series is
+    undone as in Kendall, M. G. (1954). Note on bias in the estimation of autocorrelation. Biometrika 41, 403-404.
+    """
+    windows = len(z)
+    if windows < 8:  # noqa: PLR2004 - the bias correction needs more than a handful of pairs
+        return 0.0
+    lag = float(((z[1:] * z[:-1]).sum(0) / free).mean())
+    draws = windows * signals
+    if lag <= 2 * float(np.sqrt((dispersion**2).mean() / draws)):
+        return 0.0
+    excess = float(dispersion.mean()) - 1 + 2 * float(np.sqrt(2 / draws))
+    raw = float(np.clip(lag / max(excess, _TINY), 0, 0.9))
+    return min((raw * windows + 1) / (windows - 4), 0.9)
+
+
+def _moderated(dispersion: Floats, free: Floats, signals: int) -> tuple[Floats, Floats]:
+    """Shrink the dispersions of many questions to a common value, as far as they agree.
+
+    What is borrowed is never more than the other signals have: with one signal nothing is.
+
+    References:
+        Smyth, G. K. (2004). Linear models and empirical Bayes methods. Stat. Appl. Genet. Mol. Biol. 3(1), 3.
+    """
+    most = min(_PRIOR_DF, float(np.mean(free)) * (signals - 1))
+    if most <= 0:
+        return dispersion, free
+    level = np.log(dispersion) - digamma(free / 2) + np.log(free / 2)
+    spread = float(level.var(ddof=1) - polygamma(1, free / 2).mean()) if len(level) > 2 else 0.0  # noqa: PLR2004
+    prior = _PRIOR_DF
+    if spread > float(polygamma(1, _PRIOR_DF / 2)):
+        prior = 2 * float(brentq(lambda x: float(polygamma(1, x)) - spread, 1e-3, _PRIOR_DF / 2))
+    centre = float(np.exp(level.mean() + digamma(prior / 2) - np.log(prior / 2)))
+    prior = min(prior, most)
+    return (prior * centre + free * dispersion) / (prior + free), prior + free
+
+
+def _upper(dispersion: Floats, free: Floats) -> Floats:
+    """Upper end of the one-sided interval of a dispersion: ``phi df / chi2``."""
+    return np.asarray(dispersion * free / chi2.ppf(UPPER_TAIL, free), dtype=np.float64)

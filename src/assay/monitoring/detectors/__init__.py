@@ -1,0 +1,1 @@
+"""Detectors: each asks the rows of a signal questions and weighs the answers."""

@@ -1,0 +1,88 @@
+"""What detectors with fixed sets of bins share: counting answers and weighing them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from assay.inference.evidence import Paths, Watch, log_evidence, paths
+from assay.inference.natural import FEWEST, Floats, Ints, Natural
+from assay.monitoring.detectors.base import Question, View
+
+_SHORT_SDS = 3.0
+_RARE_TAIL = 0.001
+
+
+def count(questions: Sequence[Question], counts: Floats) -> tuple[Floats, Floats]:
+    """Events and rows per window and question, (T, questions), from counts (T, bins)."""
+    member = np.zeros((counts.shape[1], len(questions)))
+    for i, question in enumerate(questions):
+        member[list(question.bins), i] = 1.0
+    return counts @ member, np.repeat(counts.sum(1, keepdims=True), len(questions), axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedWatcher:
+    """Questions with fixed sets of bins, at equal weight."""
+
+    asked: tuple[Question, ...]
+    path: Paths | None
+
+    def log_evidence(self, first: Ints, last: Ints) -> Floats:
+        """``log`` of the mean of E over the questions, (n,)."""
+        if self.path is None:
+            return np.full(len(first), -np.inf)
+        each = log_evidence(self.path, first, last)
+        top = each.max(1)
+        return np.asarray(top + np.log(np.exp(each - top[:, None]).mean(1)), dtype=np.float64)
+
+    def strongest(self, first: int, last: int) -> Question:
+        """The question with the largest E over these windows."""
+        if self.path is None:
+            raise ValueError("nothing is asked of this signal")
+        each = log_evidence(self.path, np.array([first]), np.array([last]))[0]
+        return self.asked[int(each.argmax())]
+
+
+def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Floats], floor: Floats) -> FixedWatcher:
+    """Judge the windows by these questions.
+
+    A question whose answer is too rare in the baseline to say "this share is known" is not asked for a fall, and
+    is asked for a rise only above what so few events leave possible.
+
+    Args:
+        view: The signal.
+        questions: What is asked, in the order of ``view.natural``.
+        answers: Events and rows per window and question.
+        floor: Tolerance of each share, in share points, (questions,).
+    """
+    natural = view.natural
+    sign = np.array([1.0 if q.side == "up" else -1.0 for q in questions])
+    ask, wide = _askable(natural, sign)
+    if not ask.any():
+        return FixedWatcher(questions, None)
+    floor = np.maximum(floor, wide)
+    if natural.short:
+        spread = natural.share * (1 - natural.share) / np.maximum(natural.rows, 1.0)
+        floor = np.maximum(floor, _SHORT_SDS * np.sqrt(spread))
+    events, rows = answers
+    judged = Watch(natural.pick(ask), floor[ask], sign[ask], view.at, view.cap)
+    asked = tuple(q for q, yes in zip(questions, ask, strict=True) if yes)
+    return FixedWatcher(asked, paths(events[:, ask], rows[:, ask], judged))
+
+
+def _askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Which questions can be asked, and how much a rare answer must be tolerated, in share points.
+
+    Rare answers: the exact Poisson upper limit, Garwood, F. (1936). Biometrika 28, 437-442.
+    """
+    gains = np.where(sign > 0, natural.events, natural.rows - natural.events)  # what must become more
+    loses = natural.rows - gains
+    ask = (loses >= FEWEST) & (natural.rows > 0)
+    most = chi2.ppf(1 - _RARE_TAIL, 2 * (gains + 1)) / 2
+    wide = np.where(gains < FEWEST, (most - gains) / np.maximum(natural.rows, 1.0), 0.0)
+    return ask, wide

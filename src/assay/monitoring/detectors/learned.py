@@ -1,0 +1,60 @@
+"""A set of bins that earlier windows chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.inference.learnedset import SetWatch, log_evidence, prepare
+from assay.inference.natural import Floats, Ints
+from assay.monitoring.detectors.base import Question, View
+from assay.monitoring.detectors.fixed import count
+from assay.monitoring.signals import SignalSpec
+
+_FEWEST_BINS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatcher:
+    """The learned sets of one signal."""
+
+    spec: SignalSpec
+    inner: SetWatch
+
+    def log_evidence(self, first: Ints, last: Ints) -> Floats:
+        """``log E`` of the set that each start had chosen."""
+        return log_evidence(self.inner, first, last)
+
+    def strongest(self, first: int, last: int) -> Question:  # noqa: ARG002 - the shelf's words
+        """The set that this start had chosen."""
+        bins = tuple(int(i) for i in np.flatnonzero(self.inner.sets[first]))
+        return Question(f"{self.spec.column or self.spec.name} is in {len(bins)} of {self.spec.bins} bins", bins, "up")
+
+
+class LearnedSet:
+    """A set of bins that gained before, tested on what comes after: scattered changes no fixed question fits.
+
+    Promise: that of the shelf, with the floor ``distribution`` and the baseline's selection error added. Its log
+    evidence is divided by the largest design effect of the signal's bins.
+    """
+
+    name = "learnedset"
+
+    def covers(self, spec: SignalSpec) -> bool:
+        """Distributions of three bins or more, looked at in both directions."""
+        return spec.kind in ("ordered", "values") and spec.sides == "both" and spec.bins >= _FEWEST_BINS
+
+    def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
+        """Each bin alone: what the sets are made of."""
+        return tuple(Question(f"{spec.name}: bin {i}", (i,), "up") for i in range(spec.bins))
+
+    def tally(self, spec: SignalSpec, counts: Floats) -> tuple[Floats, Floats]:
+        """Rows of each bin."""
+        return count(self.questions(spec), counts)
+
+    def watch(self, view: View) -> SetWatcher:
+        """Choose sets as the windows pass, and test each on what follows."""
+        floor = view.floors.distribution
+        inner = prepare(view.counts, view.natural, floor=floor, at=view.at, cap=view.cap)
+        return SetWatcher(view.spec, inner)

@@ -1,0 +1,74 @@
+"""The mean of a score between 0 and 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.inference.meanbet import MeanWatch, log_evidence, prepare
+from assay.inference.natural import Floats, Ints
+from assay.monitoring.detectors.base import Question, View
+from assay.monitoring.detectors.fixed import count
+from assay.monitoring.signals import SignalSpec
+
+
+def bin_values(spec: SignalSpec) -> Floats:
+    """The value that stands for each bin of an ordered signal, in its unit: its middle; half a bin beyond the ends."""
+    edges = np.asarray(spec.edges, dtype=np.float64)
+    if len(edges) == 1:
+        return np.array([edges[0] - 0.5, edges[0] + 0.5])
+    first, last = edges[0] - (edges[1] - edges[0]) / 2, edges[-1] + (edges[-1] - edges[-2]) / 2
+    return np.concatenate([[first], (edges[1:] + edges[:-1]) / 2, [last]])
+
+
+@dataclass(frozen=True, slots=True)
+class MeanWatcher:
+    """Bets on the mean of one score."""
+
+    spec: SignalSpec
+    inner: MeanWatch
+    falls: tuple[Question, Question]
+
+    def log_evidence(self, first: Ints, last: Ints) -> Floats:
+        """``log E`` of the mixture of bets."""
+        return log_evidence(self.inner, first, last)
+
+    def strongest(self, first: int, last: int) -> Question:
+        """The half-line at the median, in the direction that the mean moved."""
+        wager = self.inner.wager[last + 1] - self.inner.wager[first]
+        return self.falls[0] if self.inner.bets[int(wager.argmax())] < 0 else self.falls[1]
+
+
+class Mean:
+    """The mean of the confidence, by betting on its bins: a small shift of the whole score at once.
+
+    Promise: that of the shelf, with the floor ``mean``, for streams whose *binned* mean stays within it.
+    """
+
+    name = "mean"
+
+    def covers(self, spec: SignalSpec) -> bool:
+        """Confidence: ordered, and between 0 and 1."""
+        inside = bool(spec.edges) and spec.edges[0] >= 0 and spec.edges[-1] <= 1
+        return spec.kind == "ordered" and spec.family == "outputs" and spec.name == "confidence" and inside
+
+    def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
+        """Each bin alone: what the mean is made of."""
+        return tuple(Question(f"{spec.name}: bin {i}", (i,), "up") for i in range(spec.bins))
+
+    def tally(self, spec: SignalSpec, counts: Floats) -> tuple[Floats, Floats]:
+        """Rows of each bin."""
+        return count(self.questions(spec), counts)
+
+    def watch(self, view: View) -> MeanWatcher:
+        """Bet on both directions that do harm."""
+        spec, natural = view.spec, view.natural
+        values = np.clip(bin_values(spec), 0.0, 1.0)
+        inner = prepare(
+            view.counts, values, natural, floor=view.floors.mean, at=view.at, cap=view.cap, sides=spec.sides
+        )
+        middle = int(np.searchsorted(np.cumsum(natural.share) / natural.share.sum(), 0.5))
+        below = tuple(range(min(middle, spec.bins - 2) + 1))
+        label = f"{spec.column or spec.name} <= {spec.edges[len(below) - 1]:.6g}"
+        return MeanWatcher(spec, inner, (Question(label, below, "up"), Question(label, below, "down")))

@@ -1,0 +1,38 @@
+"""Rates: one question in each direction that does harm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.inference.natural import Floats
+from assay.monitoring.detectors.base import Question, View
+from assay.monitoring.detectors.fixed import FixedWatcher, count, watch
+from assay.monitoring.signals import SignalSpec
+
+
+class Rate:
+    """The share of rows with an event: errors, failures, nulls, rows slower than the baseline's p95.
+
+    Promise: that of the shelf, with the floor ``max(rate_relative x min(p, 1 - p), rate_points)``.
+    """
+
+    name = "rate"
+
+    def covers(self, spec: SignalSpec) -> bool:
+        """Rates only."""
+        return spec.kind == "rate"
+
+    def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
+        """One per harmful direction."""
+        asked = (Question(spec.name, (1,), "up"), Question(spec.name, (1,), "down"))
+        return tuple(q for q in asked if spec.sides in ("both", q.side))
+
+    def tally(self, spec: SignalSpec, counts: Floats) -> tuple[Floats, Floats]:
+        """Events and rows, once per direction."""
+        return count(self.questions(spec), counts)
+
+    def watch(self, view: View) -> FixedWatcher:
+        """Judge by the floor of rates."""
+        share = view.natural.share
+        floor = np.maximum(view.floors.rate_relative * np.minimum(share, 1 - share), view.floors.rate_points)
+        return watch(view, self.questions(view.spec), self.tally(view.spec, view.counts), floor)
