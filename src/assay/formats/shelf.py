@@ -10,6 +10,8 @@ from assay.formats.base import Format
 # Built in, by the ending of the file name; imported when first asked for.
 TABLE: dict[str, str] = {
     ".safetensors": "assay.formats.safetensors:Safetensors",
+    ".npz": "assay.formats.npz:Npz",
+    ".skops": "assay.formats.npz:Npz",
 }
 
 
