@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import os
 import re
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,11 +140,16 @@ class NoteKey:
         line = f"{_PRIVATE}{name}+{key.verifier.key_id.hex()}+{encoded}\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(new, path)  # whole or not at all, and never over another process's key
+            finally:
+                new.unlink()
             path.with_name(path.name + ".pub").write_text(key.verifier.key_string + "\n", encoding="utf-8")
         except OSError as err:
             raise KeyFileError(f"the log key {path} cannot be made: {err.strerror or err}") from err

@@ -96,6 +96,19 @@ class Entry:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry where it stands.
+
+    Attributes:
+        position: From 0.
+        entry: What happened.
+    """
+
+    position: int
+    entry: Entry
+
+
 def _read(body: bytes) -> Entry:
     if len(body) > MAX_BYTES:
         raise ValueError(f"they are longer than {MAX_BYTES} bytes")

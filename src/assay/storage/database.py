@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from assay.errors import MissingExtraError, StorageError
+from assay.findings import Finding, Severity
 from assay.storage.tables import AUDIT, STATE
 
 if TYPE_CHECKING:
@@ -37,18 +38,21 @@ BUSY_S = 30
 _METADATA = {"audit": AUDIT, "state": STATE}
 _READ = {"assay_read": True}
 
-# What SQLite and the operating system say, and what a person should do about it.
+# What SQLite and the operating system say; our rule for it; what a person should do about it.
 _REASONS = (
-    ("not a database", "is not a database or is corrupt: restore it from a backup"),
-    ("malformed", "is corrupt: restore it from a backup"),
-    ("disk i/o error", "cannot be read or written (disk I/O error): check the disk"),
-    ("full", "cannot be written because the disk is full: free some space"),
-    ("locked", f"has been locked by another process for {BUSY_S} s: end that process and try again"),
-    ("readonly", "is read-only: check its owner and mode"),
-    ("read-only", "is read-only: check its owner and mode"),
-    ("unable to open", "cannot be opened: check that the folder exists and may be written"),
-    ("no such table", "lacks a table: it is damaged or is another program's database"),
-    ("no such column", "lacks a column: it is damaged or was made by another release"),
+    ("not a database", "storage.corrupt", "is not a database or is corrupt: restore it from a backup"),
+    ("malformed", "storage.corrupt", "is corrupt: restore it from a backup"),
+    ("no such table", "storage.corrupt", "lacks a table: it is damaged or is another program's database"),
+    ("no such column", "storage.corrupt", "lacks a column: it is damaged or was made by another release"),
+    ("disk i/o error", "storage.disk", "cannot be read or written (disk I/O error): check the disk"),
+    ("is full", "storage.full", "cannot be written because the disk is full: free some space"),
+    ("no space left", "storage.full", "cannot be written because the disk is full: free some space"),
+    ("quota exceeded", "storage.full", "cannot be written because the quota is used up: free some space"),
+    ("locked", "storage.locked", f"has been locked by another process for {BUSY_S} s: end that process and try again"),
+    ("readonly", "storage.read-only", "is read-only: check its owner and mode"),
+    ("read-only", "storage.read-only", "is read-only: check its owner and mode"),
+    ("permission denied", "storage.read-only", "may not be touched by this user: check its owner and mode"),
+    ("unable to open", "storage.closed", "cannot be opened: check that the folder exists and may be written"),
 )
 
 
@@ -65,12 +69,13 @@ def guarded(what: str) -> Iterator[None]:
         what: What is being touched, as the sentence begins: ``the audit log /var/lib/x.db``.
 
     Raises:
-        StorageError: A statement failed.
+        StorageError: A statement failed; its finding's rule says why: ``storage.corrupt``, ``disk``, ``full``,
+            ``locked``, ``read-only``, ``closed``, ``missing`` or ``failed``.
     """
     try:
         yield
     except (SQLAlchemyError, OSError) as err:
-        raise StorageError(f"{what} {_reason(err)}") from err
+        raise _explained(what, err) from err
 
 
 @contextmanager
@@ -79,17 +84,18 @@ def _guarded_statements(engine: Engine) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as err:
-        raise StorageError(f"{name_of(engine)} {_reason(err)}") from err
+        raise _explained(name_of(engine), err) from err
 
 
-def _reason(err: Exception) -> str:
+def _explained(what: str, err: SQLAlchemyError | OSError) -> StorageError:
     said = str(err.orig) if isinstance(err, DBAPIError) and err.orig is not None else str(err)
-    low = said.lower()
-    for word, reason in _REASONS:
-        if word in low:
-            return reason
     first = said.splitlines()[0] if said else type(err).__name__
-    return f"failed: {first}"
+    rule, reason = "storage.failed", f"failed: {first}"
+    for word, known, sentence in _REASONS:
+        if word in said.lower():
+            rule, reason = known, sentence
+            break
+    return StorageError(f"{what} {reason}", [Finding(rule, what, Severity.ERROR, f"{what} {reason}")])
 
 
 @contextmanager
@@ -186,7 +192,8 @@ def _by_path(branch: Branch, path: Path, *, read_only: bool) -> Engine:
     path = path.absolute()
     with guarded(f"the database {path}"):
         if read_only and not path.is_file():
-            raise StorageError(f"there is no database at {path}")
+            gone = Finding("storage.missing", str(path), Severity.ERROR, f"there is no database at {path}")
+            raise StorageError(gone.detail, [gone])
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
     query: dict[str, str] = {"uri": "true"}
