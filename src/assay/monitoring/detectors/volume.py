@@ -15,8 +15,8 @@ _SLOTS = 1e12
 class Volume:
     """Rows per window as a Poisson count: one event in a great many slots of a window.
 
-    A binomial of 10^12 slots is a Poisson count for all that can be measured. With fewer than two weeks of baseline windows
-    it says nothing: how much traffic varies cannot be guessed. Promise: that of the shelf, with the floor
+    A binomial of 10^12 slots is a Poisson count for all that can be measured. With fewer than 14 baseline windows it
+    says nothing: how much traffic varies cannot be guessed. Promise: that of the shelf, with the floor
     ``volume_relative x rows``; rows that come in bursts are natural variation.
     """
 

@@ -1,0 +1,42 @@
+"""The time text of windows, and how long a window is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from statistics import median
+
+from assay.errors import BaselineError
+from assay.monitoring.signals import WindowCounts
+
+DAY = timedelta(days=1)
+
+
+def instant(text: str) -> datetime:
+    """The instant that a window's text names; a text without zone is UTC.
+
+    Raises:
+        BaselineError: When it is no time.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise BaselineError(f"a window's time is malformed: {text!r}, wanted YYYY-MM-DDTHH:MM:SS.ffffffZ") from err
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def weekday(text: str) -> int:
+    """Day of the week of an instant in UTC, 0 for Monday."""
+    return instant(text).weekday()
+
+
+def span_of(windows: Sequence[WindowCounts], *, by_rows: bool) -> timedelta:
+    """How long a window lasts: by spans their own length; by rows the whole baseline over its windows.
+
+    Args:
+        windows: The baseline's windows, in time order.
+        by_rows: Whether windows are a number of rows.
+    """
+    if by_rows:
+        return (instant(windows[-1].end) - instant(windows[0].start)) / len(windows)
+    return timedelta(seconds=median((instant(w.end) - instant(w.start)).total_seconds() for w in windows))

@@ -1,0 +1,178 @@
+"""Judge the windows of a model against its baseline: a pure function from counts to alarms.
+
+The promise, with the default floors: in expectation at most one false alarm per ``false_alarm_every`` over all
+signals together, however often it is asked. Evaluating the same counts twice gives the same answer, and counts
+that come late are added and judged again. Give it every window since the baseline: it is linear in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from assay.errors import BaselineError, ConfigError
+from assay.findings import Finding, Severity
+from assay.inference.natural import CLAIMABLE, COMFORTABLE, LEARNABLE
+from assay.monitoring.alarms import Alarm, describe
+from assay.monitoring.clock import DAY, span_of
+from assay.monitoring.detectors.base import Floors
+from assay.monitoring.signals import Reference, WindowCounts
+from assay.monitoring.silence import silent
+from assay.monitoring.summary import WindowSummary, summarise
+from assay.monitoring.walk import walk
+from assay.monitoring.watching import Watched, all_evidence, watch
+from assay.monitoring.weights import weights
+
+DEFAULT_FALSE_ALARM_EVERY = 365 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How often a false alarm may come.
+
+    Attributes:
+        false_alarm_every: Time between false alarms over all signals together, in expectation.
+        windows_per_alarm: The same in windows: the evidence an alarm needs.
+        signals: How many signals share it.
+    """
+
+    false_alarm_every: timedelta
+    windows_per_alarm: float
+    signals: int
+
+    def to_json(self) -> dict[str, object]:
+        """The budget as ``assay monitor --json`` prints it; the time in seconds."""
+        return {
+            "false_alarm_every": self.false_alarm_every.total_seconds(),
+            "windows_per_alarm": self.windows_per_alarm,
+            "signals": self.signals,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the windows say.
+
+    Attributes:
+        windows: How many were judged.
+        alarms: What was raised, in time order; one per cause and signal until it has calmed down.
+        budget: What they were judged by.
+        series: Every window in a few numbers.
+        silent: The overall accuracy is steady while that of a class or a slice has fallen.
+        findings: What could not be judged, and what the baseline is too short to know.
+    """
+
+    windows: int
+    alarms: tuple[Alarm, ...]
+    budget: Budget
+    series: tuple[WindowSummary, ...]
+    silent: bool
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> Mapping[str, object]:
+        """The evaluation as ``assay monitor --json`` prints it, without the series."""
+        return {
+            "windows": self.windows,
+            "alarms": [alarm.to_json() for alarm in self.alarms],
+            "budget": self.budget.to_json(),
+            "silent": self.silent,
+            "findings": [finding.as_json() for finding in self.findings],
+        }
+
+
+def evaluate(
+    reference: Reference,
+    windows: Sequence[WindowCounts],
+    *,
+    false_alarm_every: timedelta | None = None,
+    windows_per_alarm: float | None = None,
+    floors: Floors | None = None,
+) -> Evaluation:
+    """Judge all complete windows since the baseline.
+
+    Args:
+        reference: What normal is.
+        windows: The live windows since the baseline, all of them, cut as the baseline's are; any order.
+        false_alarm_every: Time between false alarms over all signals together; a year by default.
+        windows_per_alarm: The same in windows, instead.
+        floors: How much change does not matter.
+
+    Raises:
+        BaselineError: The baseline has no windows or no signals, or counts other bins than the windows.
+        ConfigError: The budget is not longer than one window, or given twice.
+    """
+    if not reference.windows or not reference.specs:
+        raise BaselineError("the baseline has no windows or no signals: learn it from a reference with rows")
+    by_rows = reference.window.endswith("rows")
+    span = span_of(reference.windows, by_rows=by_rows)
+    specs = tuple(s for s in reference.specs if not (by_rows and s.kind == "volume"))
+    budget = _budget(span, false_alarm_every, windows_per_alarm, len(specs))
+    ordered = tuple(sorted(windows, key=lambda w: (w.start, w.end)))
+    weight = weights(specs)
+    watched = watch(
+        reference,
+        ordered,
+        specs=specs,
+        weight=weight,
+        windows_per_alarm=budget.windows_per_alarm,
+        days=not by_rows and span == DAY,
+        floors=floors or Floors(),
+    )
+    openings = walk(all_evidence(watched, len(ordered)), np.array(weight), budget.windows_per_alarm)
+    alarms = tuple(describe(opening, watched[opening.signal], ordered) for opening in openings)
+    return Evaluation(
+        windows=len(ordered),
+        alarms=alarms,
+        budget=budget,
+        series=summarise(watched, ordered),
+        silent=silent(alarms, watched, ordered),
+        findings=(*_about_baseline(reference), *_about_signals(watched, ordered)),
+    )
+
+
+def _budget(span: timedelta, every: timedelta | None, limit: float | None, signals: int) -> Budget:
+    if every is not None and limit is not None:
+        raise ConfigError("give false_alarm_every or windows_per_alarm, not both")
+    if limit is None:
+        every = every or DEFAULT_FALSE_ALARM_EVERY
+        if span <= timedelta(0):
+            raise BaselineError("the baseline's windows have no duration: give the budget in windows")
+        limit = every / span
+    if not limit > 1:
+        raise ConfigError(f"the budget is {limit:.2f} windows per false alarm, it must be more than 1: widen it")
+    return Budget(every if every is not None else span * limit, limit, signals)
+
+
+def _about_baseline(reference: Reference) -> tuple[Finding, ...]:
+    count = len(reference.windows)
+    if count >= COMFORTABLE:
+        return ()
+    numbers = {"baseline_windows": count, "wanted_windows": COMFORTABLE}
+    if count >= CLAIMABLE:
+        detail = f"the baseline has {count} windows: natural variation is learned roughly, {COMFORTABLE} are better"
+        return (Finding("monitor.baseline-brief", "baseline", Severity.INFO, detail, numbers),)
+    known = "is not known" if count < LEARNABLE else "is a guess"
+    detail = (
+        f"the baseline has {count} windows: natural variation {known}; an alarm says that a share has left the "
+        f"baseline's by more than the floor and three standard errors. {CLAIMABLE} windows are needed, {COMFORTABLE} "
+        "are better"
+    )
+    return (Finding("monitor.baseline-short", "baseline", Severity.WARNING, detail, numbers),)
+
+
+def _about_signals(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tuple[Finding, ...]:
+    out = []
+    for one in watched:
+        if one.spec.kind == "volume" and not one.parts:
+            detail = f"the number of rows is not judged: how much it varies takes {CLAIMABLE} windows to learn"
+            out.append(Finding("monitor.not-judged", one.spec.name, Severity.INFO, detail))
+        elif not one.parts:
+            detail = "not judged: the baseline has no rows of it"
+            out.append(Finding("monitor.not-judged", one.spec.name, Severity.WARNING, detail))
+        elif windows and not one.counts.any():
+            detail = "no rows in any of these windows: nothing is known about it"
+            out.append(Finding("monitor.no-rows", one.spec.name, Severity.INFO, detail))
+    return tuple(out)

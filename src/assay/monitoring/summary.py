@@ -1,0 +1,100 @@
+"""Each window in a few numbers with their intervals, for charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+
+import numpy as np
+
+from assay.inference.intervals import wilson
+from assay.inference.natural import Floats
+from assay.monitoring.detectors.mean import bin_values
+from assay.monitoring.signals import SignalSpec, WindowCounts
+from assay.monitoring.watching import Watched
+
+_LEVEL = 0.95
+_Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure of one window and its 95 % interval, for one look; alarms use confidence sequences."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSummary:
+    """One window in a few numbers.
+
+    Attributes:
+        start: First instant.
+        end: First instant after it.
+        rows: How many rows.
+        values: ``accuracy``, ``accuracy:class=...``, ``accuracy:slice:...`` (shares of right answers); ``failures``,
+            ``latency_s:p95``, ``feature:x:null`` and other rates (shares of rows); ``prediction=...`` (shares);
+            ``confidence`` and ``calibration`` (means of the binned values); ``feature:x`` (total variation from the
+            baseline, 0 to 1; never exactly 0, because a window is a sample); ``volume`` (rows). A figure
+            without rows is missing.
+    """
+
+    start: str
+    end: str
+    rows: int
+    values: Mapping[str, Interval]
+
+    def to_json(self) -> dict[str, object]:
+        """The window as JSON types."""
+        values = {name: [v.value, v.low, v.high] for name, v in self.values.items()}
+        return {"start": self.start, "end": self.end, "rows": self.rows, "values": values}
+
+
+def summarise(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tuple[WindowSummary, ...]:
+    """The figures of every window, from the counts that were judged."""
+    values: list[dict[str, Interval]] = [{} for _ in windows]
+    for one in watched:
+        baseline = one.baseline.sum(0)
+        for k, counts in enumerate(one.counts):
+            if counts.sum() > 0:
+                values[k].update(_figures(one.spec, counts, baseline))
+    return tuple(WindowSummary(w.start, w.end, w.rows, v) for w, v in zip(windows, values, strict=True))
+
+
+def _figures(spec: SignalSpec, counts: Floats, baseline: Floats) -> Iterator[tuple[str, Interval]]:
+    rows = float(counts.sum())
+    if spec.kind == "volume":
+        yield spec.name, Interval(rows, rows, rows)
+    elif spec.kind == "rate":
+        right = spec.name == "error" or spec.name.startswith("accuracy")
+        name = "accuracy" if spec.name == "error" else spec.name
+        yield name, _rate(float(counts[0 if right else 1]), rows)
+    elif spec.kind == "ordered" and spec.family in ("outputs", "errors"):
+        yield spec.name, _mean(counts, bin_values(spec))
+    elif spec.kind == "values" and spec.family == "outputs":
+        for value, n in zip((*spec.values, "(other)"), counts, strict=True):
+            yield f"{spec.name}={value}", _rate(float(n), rows)
+    else:
+        yield spec.name, _total_variation(counts, baseline)
+
+
+def _rate(events: float, rows: float) -> Interval:
+    return Interval(events / rows, *wilson(events, rows, _LEVEL))
+
+
+def _mean(counts: Floats, values: Floats) -> Interval:
+    share = counts / counts.sum()
+    mean = float(share @ values)
+    half = _Z * sqrt(float(share @ (values - mean) ** 2) / float(counts.sum()))
+    return Interval(mean, mean - half, mean + half)
+
+
+def _total_variation(counts: Floats, baseline: Floats) -> Interval:
+    """Distance from the baseline, with the interval of McDiarmid (1989): one row moves it by at most 1/n."""
+    rows, known = float(counts.sum()), max(float(baseline.sum()), 1.0)
+    value = float(np.abs(counts / rows - baseline / known).sum() / 2)
+    half = sqrt(log(2 / (1 - _LEVEL)) / (2 * rows))
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))
