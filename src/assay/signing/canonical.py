@@ -89,9 +89,9 @@ def record(value: object, fields: Iterable[str], optional: Iterable[str] = (), *
     return value
 
 
-def string(value: object, *, what: str) -> str:
-    """Take a JSON string that is not empty, or raise BundleError."""
-    if not isinstance(value, str) or not value:
+def string(value: object, *, what: str, empty: bool = False) -> str:
+    """Take a JSON string that is not empty (unless it may be), or raise BundleError."""
+    if not isinstance(value, str) or not (value or empty):
         raise malformed(what, "a string that is not empty was wanted")
     return value
 
