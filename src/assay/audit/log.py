@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +128,7 @@ class AuditLog:
         if len(keys) != len(new):
             raise ValueError(f"{len(new)} entries have {len(keys)} keys")
         try:
-            with writing(self._engine, alone=True) as connection:
+            with _rows(writing(self._engine, alone=True)) as connection:
                 positions, size, note = self._add(connection, new, keys)
         except StorageError as err:
             raise LogError(f"nothing was logged: {err.message}", err.findings) from err
@@ -214,13 +215,13 @@ class AuditLog:
             query = query.where(entries.c.kind.in_(list(kinds)))
         if subject is not None:
             query = query.where(entries.c.subject == subject)
-        with reading(self._engine) as connection:
+        with _rows(reading(self._engine)) as connection:
             rows = connection.execute(query.order_by(entries.c.position).limit(limit)).all()
-        return [store.logged(row) for row in rows]
+            return [store.logged(row) for row in rows]
 
     def size(self) -> int:
         """Return the number of entries."""
-        with reading(self._engine) as connection:
+        with _rows(reading(self._engine)) as connection:
             return store.size_of(connection)
 
     def root(self) -> str:
@@ -229,7 +230,7 @@ class AuditLog:
         Raises:
             LogError: A stored hash is missing, or does not lead to the last checkpoint.
         """
-        with reading(self._engine) as connection:
+        with _rows(reading(self._engine)) as connection:
             return fold(store.head(connection, self._key.verifier).peaks).hex()
 
     def checkpoint(self, size: int | None = None) -> str | None:
@@ -244,7 +245,7 @@ class AuditLog:
         query = select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
         if size is not None:
             query = query.where(checkpoints.c.size == size)
-        with reading(self._engine) as connection:
+        with _rows(reading(self._engine)) as connection:
             note = connection.execute(query).scalar()
         return None if note is None else str(note)
 
@@ -259,7 +260,7 @@ class AuditLog:
             ValueError: There is no such entry in a log of that size.
             LogError: A stored hash is missing.
         """
-        with reading(self._engine) as connection:
+        with _rows(reading(self._engine)) as connection:
             size = _within(store.size_of(connection), size)
             return Proof(position, size, store.path_of(connection, inclusion_ranges(position, size)))
 
@@ -274,7 +275,7 @@ class AuditLog:
             ValueError: The log never had these sizes.
             LogError: A stored hash is missing.
         """
-        with reading(self._engine) as connection:
+        with _rows(reading(self._engine)) as connection:
             new = _within(store.size_of(connection), new)
             return Continuation(old, new, store.path_of(connection, consistency_ranges(old, new)))
 
@@ -287,6 +288,15 @@ class AuditLog:
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def _rows(transaction: AbstractContextManager[Connection]) -> Iterator[Connection]:
+    try:
+        with transaction as connection:
+            yield connection
+    except TypeError as err:  # SQLite keeps any type in any column, so an edited row may hold a text for bytes
+        raise store.damaged("log.edited", "a row of the log holds a value of the wrong type") from err
 
 
 def _key(path: Path, origin: str, *, used: bool) -> NoteKey:
