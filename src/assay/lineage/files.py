@@ -18,6 +18,7 @@ from assay.lineage.rows import family
 
 _CSV = (".csv", ".csv.gz", ".csv.bz2")
 _PARQUET = (".parquet", ".pq")
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # row numbers that pandas writes beside the data
 _LARGEST_BLOCK = 2**30  # bytes; above, a CSV file is parsed in pieces and its types come from the first
 
 
@@ -123,7 +124,7 @@ def batches(files: TableFiles, rows: int) -> Iterator[tuple[str, Iterator[pa.Rec
     first: tuple[str, list[str]] | None = None
     for name, path in files.paths.items():
         opened = _open_csv(path, as_text) if _is_csv(path) else _open_parquet(path)
-        columns = opened.column_names if isinstance(opened, pa.Table) else opened.schema_arrow.names
+        columns = _data_columns(opened)
         twice = sorted({column for column in columns if columns.count(column) > 1})
         if twice:
             raise TableError(f"{path}: the column {twice[0]!r} is there twice")
@@ -132,7 +133,7 @@ def batches(files: TableFiles, rows: int) -> Iterator[tuple[str, Iterator[pa.Rec
         elif set(columns) != set(first[1]):
             odd = sorted(set(columns) ^ set(first[1]))
             raise TableError(f"{path}: has other columns than {first[0]}: {', '.join(odd)}")
-        yield name, _pieces(path, opened, rows)
+        yield name, _pieces(path, opened, columns, rows)
 
 
 def columns(files: TableFiles) -> list[str]:
@@ -143,10 +144,10 @@ def columns(files: TableFiles) -> list[str]:
     """
     path = next(iter(files.paths.values()))
     if not _is_csv(path):
-        return list(_open_parquet(path).schema_arrow.names)
+        return _data_columns(_open_parquet(path))
     try:
         with csv.open_csv(path) as stream:
-            return list(stream.schema.names)
+            return [name for name in stream.schema.names if not _PANDAS_INDEX.fullmatch(name)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
         raise TableError(_csv_reason(path, err)) from err
 
@@ -204,12 +205,19 @@ def _open_parquet(path: Path) -> parquet.ParquetFile:
         raise TableError(f"{path}: cannot be read as Parquet; it is damaged or of another format") from err
 
 
-def _pieces(path: Path, opened: pa.Table | parquet.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
+def _data_columns(opened: pa.Table | parquet.ParquetFile) -> list[str]:
+    names = opened.column_names if isinstance(opened, pa.Table) else opened.schema_arrow.names
+    return [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
+
+
+def _pieces(
+    path: Path, opened: pa.Table | parquet.ParquetFile, columns: list[str], rows: int
+) -> Iterator[pa.RecordBatch]:
     if isinstance(opened, pa.Table):
-        yield from opened.to_batches(max_chunksize=rows)
+        yield from opened.select(columns).to_batches(max_chunksize=rows)
         return
     try:
-        yield from opened.iter_batches(batch_size=rows)
+        yield from opened.iter_batches(batch_size=rows, columns=columns)
     except (pa.ArrowException, OSError) as err:
         raise TableError(f"{path}: cannot be read as Parquet; its data pages are damaged") from err
 

@@ -193,7 +193,10 @@ def _checked(found: Mapping[str, object]) -> DatasetFingerprint:
         raise ValueError
     texts = {name: found[name] for name in ("ordered_root", "multiset_root", "features_root", "sidecar")}
     files, file_rows = cast("Mapping[str, str]", found["files"]), cast("Mapping[str, int]", found["file_rows"])
-    columns = tuple((name, kind) for name, kind in cast("list[list[str]]", found["columns"]))
+    named = found["columns"]
+    if not isinstance(named, list) or not named:
+        raise ValueError
+    columns = tuple((name, kind) for name, kind in cast("list[list[str]]", named))
     rows, label = found["rows"], found["label"]
     words = [*texts.values(), *files.values(), *(part for column in columns for part in column)]
     sound = (

@@ -11,6 +11,9 @@ encoding, compression, row groups or files:
 * a date is midnight UTC, a time stamp without a zone is UTC; both are microseconds since 1970 and the
   nanoseconds beyond;
 * a decimal is its shortest text; anything nested is its JSON.
+
+What a file format cannot hold apart stays apart here: text made of digits comes back from CSV as a number, a
+float of 32 bits as another of 64, and such copies are not recognised.
 """
 
 from __future__ import annotations
