@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.errors import AlertError
+from assay.errors import AlertError, AssayError
 from assay.incidents.channels.base import Channel, Message
 from assay.incidents.channels.shelf import digest_of, label_of, open_channel
 from assay.incidents.rules import Audience
@@ -52,7 +52,6 @@ class Channels:
 
         Raises:
             AlertError: It did not take it, or is no longer in assay.toml.
-            MissingExtraError: It needs a package that is not installed.
         """
         url = self._urls.get(digest)
         if url is None:
@@ -61,9 +60,8 @@ class Channels:
             if digest not in self._open:
                 self._open[digest] = open_channel(url)
             self._open[digest].send(message)
-        except Exception as err:
-            if isinstance(err, AlertError):
-                raise
-            # A plug may raise anything, and one bad plug must not keep the others from being heard.
-            # Its text is withheld and its cause cut off: it may quote the address.
+        except AssayError as err:  # our own texts name no address
+            raise AlertError(err.message) from None
+        except Exception as err:  # noqa: BLE001  # one bad plug must not keep the others from being heard
+            # The text is withheld and the cause cut off: a plug's error may quote the address.
             raise AlertError(f"the channel {self.label(digest)} failed with {type(err).__name__}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, cast
+from typing import Literal
 
 from assay.errors import IncidentError, StorageError
 from assay.findings import Severity
@@ -166,4 +166,4 @@ def state_of(text: object) -> State:
     """
     if text not in ("open", "acknowledged", "resolved"):
         raise StorageError(f"an incident has the state {text!r}: the database was edited")
-    return cast("State", text)
+    return text
