@@ -194,7 +194,7 @@ class Profile:
         missing: Null and NaN rows.
         infinite: Infinite rows.
         unreadable: Rows whose value is there but is no number, when a number was asked for.
-        distinct: Different finite values or texts.
+        distinct: Different finite values or texts; numbers beyond 1,000 within some percent.
         quantiles: Those asked for, of the finite values: each is a value that occurs. Empty for texts.
         least: Smallest finite value.
         most: Largest finite value.

@@ -1,0 +1,137 @@
+"""Finds the files of a source and reads the head of a CSV; touches the disk and decides nothing about rows."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from assay.engines.base import Source
+from assay.errors import TableError
+
+PARQUET: Final = (".parquet", ".pq")
+CSV: Final = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+HEAD_BYTES: Final = 1 << 20
+DELIMITERS: Final = ",;\t|"
+
+# Only files that the Recorder names itself hold just the rows of their hour.
+_HOUR = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/hour=(\d{2})/[0-9a-f]{32}\.parquet$")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A CSV file and what its first line says.
+
+    Attributes:
+        path: Where it is.
+        columns: The names in its header; an empty one is called ``column`` and its place from 0.
+        delimiter: What separates the values.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    delimiter: str
+
+
+def find(source: Source, *, since: datetime | None = None, until: datetime | None = None) -> tuple[str, ...]:
+    """The files of a source, in the order of their names; each once.
+
+    Args:
+        source: Files, folders and patterns.
+        since: Leave out recorded hours before this instant.
+        until: Leave out recorded hours from this instant on.
+
+    Raises:
+        TableError: When a path names nothing, or a file is neither CSV nor Parquet.
+    """
+    found: dict[str, None] = {}
+    for path in source.paths:
+        for file in _expand(path):
+            if not file.endswith(PARQUET + CSV):
+                raise TableError(f"{file} is neither CSV nor Parquet by its name; give a .csv or .parquet file")
+            found[file] = None
+    kept = tuple(file for file in found if _may_hold(file, since, until))
+    return kept or tuple(found)[-1:]  # one file at least, to know the columns
+
+
+def _expand(path: str) -> list[str]:
+    where = Path(path)
+    if where.is_file():
+        return [path]
+    if where.is_dir():
+        # Hidden names are left out: the Recorder writes under them before it renames.
+        files = sorted(str(p) for p in where.rglob("*") if not _hidden(p, where) and p.is_file())
+        files = [file for file in files if file.endswith(PARQUET + CSV)]
+    elif _MAGIC.search(path):
+        files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
+    else:
+        raise TableError(f"there is no file {path}")
+    if not files:
+        raise TableError(f"found no CSV or Parquet file for {path}")
+    return files
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _may_hold(file: str, since: datetime | None, until: datetime | None) -> bool:
+    match = _HOUR.search(Path(file).as_posix())
+    if match is None:
+        return True
+    try:
+        start = datetime.fromisoformat(f"{match[1]}T{match[2]}:00:00").replace(tzinfo=UTC)
+    except ValueError:
+        return True
+    return not ((since is not None and start + timedelta(hours=1) <= since) or (until is not None and start >= until))
+
+
+def read_head(path: str) -> CsvFile:
+    """Read the header of a CSV file.
+
+    The first line always is the header, and the separator is the one of ``, ; tab |`` it holds most of.
+
+    Raises:
+        TableError: When the file is empty, is no UTF-8 text, or names a column twice.
+    """
+    try:
+        with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as file:
+            raw = file.read(HEAD_BYTES)
+    except (OSError, EOFError) as err:
+        raise TableError(f"cannot read {path}: {err}") from err
+    text = raw.decode("utf-8-sig", errors="replace")  # a character may be cut in half at the end
+    first = text.splitlines()[0] if text.strip() else ""
+    if not first:
+        raise TableError(f"{path} is empty: the first line must name the columns")
+    delimiter = max(DELIMITERS, key=first.count)
+    try:
+        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except (csv.Error, StopIteration) as err:
+        raise TableError(f"the first line of {path} names no columns: {err}") from err
+    if any("\ufffd" in name for name in names):
+        raise TableError(f"the column names of {path} are not UTF-8 text")
+    columns = tuple(name or f"column{i}" for i, name in enumerate(names))
+    refuse_twins(path, columns)
+    return CsvFile(path, columns, delimiter)
+
+
+def refuse_twins(path: str, columns: Sequence[str]) -> None:
+    """Refuse two columns whose names differ by case only: SQL engines cannot tell them apart.
+
+    Raises:
+        TableError: When there are two, naming them.
+    """
+    seen: dict[str, str] = {}
+    for column in columns:
+        twin = seen.get(column.casefold())
+        if twin is not None:
+            raise TableError(f"{path} has columns {twin!r} and {column!r}, which SQL cannot tell apart: rename one")
+        seen[column.casefold()] = column

@@ -1,0 +1,149 @@
+"""How DuckDB reads a set of files as one table: types settled over all rows, nothing guessed, nothing skipped.
+
+DuckDB's own guessing looks at the first rows and skips lines that do not fit; here the types of CSV columns
+are settled over all rows first, and a line that does not fit is an error.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from assay.engines.files import PARQUET, CsvFile, read_head, refuse_twins
+from assay.engines.sql import literal, quoted
+from assay.errors import TableError
+
+NULLS: Final = ("", "NA", "N/A", "null", "NULL", "NaN", "nan")
+SAMPLE_ROWS: Final = 1000
+
+_LINE = re.compile(r"CSV Error on Line: (\d+)")
+
+# Casts would take '1.5' for the whole number 2 and 't' for true, so the text must look the part as well.
+_FITS: Final = {
+    "BIGINT": "regexp_full_match({x}, '[+-]?[0-9]{{1,18}}')",
+    "DOUBLE": "TRY_CAST({x} AS DOUBLE) IS NOT NULL",
+    "BOOLEAN": "lower({x}) IN ('true', 'false')",
+    "TIMESTAMPTZ": "TRY_CAST({x} AS TIMESTAMPTZ) IS NOT NULL",
+}
+
+
+def relation(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> str:
+    """The FROM part that reads these files as one table, columns matched by name.
+
+    Raises:
+        TableError: When a file cannot be read; names it and, for CSV, the line.
+    """
+    heads: dict[tuple[tuple[str, ...], str], list[CsvFile]] = defaultdict(list)
+    for head in (read_head(file) for file in files if not file.endswith(PARQUET)):
+        heads[head.columns, head.delimiter].append(head)
+    parts = [_csv([head.path for head in group], *shape, {}) for shape, group in heads.items()]
+    if parts:
+        try:
+            types = _settle(connection, " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts))
+        except duckdb.Error as err:
+            raise blame(files, err) from err
+        parts = [_csv([head.path for head in group], *shape, types) for shape, group in heads.items()]
+    parquet = [file for file in files if file.endswith(PARQUET)]
+    if parquet:
+        # Columns come from the rows alone, never from folder names; files may differ in their columns.
+        parts.append(f"read_parquet({_paths(parquet)}, union_by_name = true, hive_partitioning = false)")
+    refuse_twins("the table", _names(connection, parts, files))
+    if len(parts) == 1:
+        return parts[0]
+    return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts) + ")"
+
+
+def _names(connection: duckdb.DuckDBPyConnection, parts: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Every column of any part, once; two parts may spell one name in two ways."""
+    names: dict[str, None] = {}
+    try:
+        for part in parts:
+            names |= dict.fromkeys(connection.sql(f"SELECT * FROM {part} LIMIT 0").columns)
+    except duckdb.Error as err:
+        raise blame(files, err) from err
+    return list(names)
+
+
+def _paths(files: Sequence[str]) -> str:
+    # DuckDB takes every path for a pattern: a file called a[1].csv must be asked for as a[[]1].csv.
+    return "[" + ", ".join(literal(glob.escape(file)) for file in files) + "]"
+
+
+def _csv(files: Sequence[str], columns: Sequence[str], delimiter: str, types: dict[str, str]) -> str:
+    struct = ", ".join(f"{literal(column)}: {literal(types.get(column, 'VARCHAR'))}" for column in columns)
+    nulls = ", ".join(literal(null) for null in NULLS)
+    return (
+        f"read_csv({_paths(files)}, auto_detect = false, header = true, columns = {{{struct}}}, "
+        f"delim = {literal(delimiter)}, quote = '\"', escape = '\"', nullstr = [{nulls}], "
+        "strict_mode = true, hive_partitioning = false)"
+    )
+
+
+def _settle(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
+    """The narrowest type that all values of a column fit: first refuted on some rows, then proved on all."""
+    columns = connection.sql(f"SELECT * FROM ({query}) LIMIT 0").columns
+    possible = {column: list(_FITS) for column in columns}
+    for rows in (f"(SELECT * FROM ({query}) LIMIT {SAMPLE_ROWS})", f"({query})"):
+        asked = [(column, kind) for column, kinds in possible.items() for kind in kinds]
+        if not asked:
+            break
+        fits = [f"count(*) FILTER (WHERE {quoted(c)} IS NOT NULL AND NOT {_fit(c, kind)})" for c, kind in asked]
+        misfits = connection.sql(f"SELECT {', '.join(fits)} FROM {rows}").fetchall()[0]
+        for (column, kind), count in zip(asked, misfits, strict=True):
+            if count:
+                possible[column].remove(kind)
+    filled = connection.sql(f"SELECT {', '.join(f'count({quoted(c)})' for c in columns)} FROM ({query})").fetchall()[0]
+    return {
+        column: possible[column][0] for column, count in zip(columns, filled, strict=True) if count and possible[column]
+    }
+
+
+def _fit(column: str, kind: str) -> str:
+    return _FITS[kind].format(x=quoted(column))
+
+
+def blame(files: Sequence[str], err: duckdb.Error) -> TableError:
+    """Our error for one of DuckDB's: which file, and where. DuckDB's own words may hold a record's values."""
+    bad = next((file for file in files if f"file = {file}" in str(err)), None)
+    bad = bad or next((file for file in files if file in str(err)), None) or _first_bad(files)
+    line = _LINE.search(str(err))
+    where = f"{bad}, line {line[1]}" if bad and line else bad or ", ".join(files[:3])
+    if isinstance(err, duckdb.OutOfMemoryException):
+        return TableError(f"there is not enough memory to read {where}")
+    if line:
+        return TableError(f"{where}: it does not fit the header, or is no UTF-8 text")
+    return TableError(f"cannot read {where}: it is damaged, changes while it is read, or holds types that do not match")
+
+
+def _first_bad(files: Sequence[str]) -> str | None:
+    for file in files:
+        reader = "read_parquet" if file.endswith(PARQUET) else "read_csv"
+        try:
+            with connect() as connection:
+                connection.sql(f"SELECT * FROM {reader}({_paths([file])}) LIMIT 1").fetchall()
+        except duckdb.Error:
+            return file
+    return None
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection of its own, in memory, that fetches nothing from anywhere and reads no foreign settings."""
+    spill = Path(tempfile.gettempdir()) / f"assay-spill-{os.getpid()}"  # made only when memory is short
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "temp_directory": str(spill),
+        },
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
