@@ -206,6 +206,25 @@ class Desk:
             self._filing.step(connection, found, "resolved", reason.strip(), now=now, actor=actor)
         self._drain()
 
+    def exported(self, incident: int, *, manifest: str, actor: str, now: datetime) -> int:
+        """Note that evidence of the incident left the house; the log's entry names its manifest.
+
+        Returns:
+            Log position of that entry.
+
+        Raises:
+            IncidentError: There is no such incident.
+            LogError: The log takes no entry, so nothing may leave.
+        """
+        with reading(self._engine) as connection:
+            found = store.get(connection, incident)
+        data = {"incident": found.id, "model": found.model, "fingerprint": found.fingerprint, "manifest": manifest}
+        position = self._log.append("incident.exported", found.model, data, actor=actor, now=now)
+        with writing(self._engine) as connection:
+            detail = f"{actor} exported the evidence, manifest {manifest}"
+            store.add_step(connection, incident, "exported", actor=actor, detail=detail, now=now, entry=position)
+        return position
+
     def list(self, *, model: str | None = None, state: State | None = None) -> list[Incident]:
         """Incidents, the newest first."""
         with reading(self._engine) as connection:

@@ -46,7 +46,8 @@ class Filing:
         detail = f"nobody has acknowledged it: step {level}, the next at {again}"
         self.step(connection, incident, "escalated", detail, now=now, data={"level": level})
         title = louder(incident.title, level)
-        self._tell(connection, incident.id, BOTH, title=title, text=detail, now=now, soon=True)
+        text = f"{detail}\nknown so far: {', '.join(incident.facts) or incident.kind}"
+        self._tell(connection, incident.id, BOTH, title=title, text=text, now=now, soon=True)
 
     def step(
         self,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assay.audit.log import AuditLog
 from assay.audit.entry import Logged
+from assay.audit.log import AuditLog
 from assay.errors import LogError
 from assay.findings import Finding, Severity
 
