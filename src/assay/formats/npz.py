@@ -71,7 +71,7 @@ class Npz:
             raise FormatError("the directory names a member twice")
         if (members[0].start if members else directory) != 0:
             raise FormatError("there are bytes before the first member")
-        ends = [*(member.start for member in members[1:]), directory]
+        ends = [*(member.start for member in members), directory][1:]
         return tuple(_part(content, member, end) for member, end in zip(members, ends, strict=True))
 
 
