@@ -14,6 +14,7 @@ import pytest
 from assay.engines.base import (
     MISSING,
     NEGATIVE_INFINITY,
+    NOT_A_NUMBER,
     POSITIVE_INFINITY,
     UNREADABLE,
     Bins,
@@ -21,7 +22,9 @@ from assay.engines.base import (
     Distance,
     Engine,
     Failed,
+    Gap,
     Number,
+    Quantity,
     Question,
     Source,
     Text,
@@ -86,7 +89,8 @@ def test_nothing_is_dropped_silently(engine: Engine, tmp_path: Path) -> None:
     assert tally.answers["x"] == {
         (0, 0): 1,
         (0, 1): 1,
-        (0, MISSING): 2,
+        (0, MISSING): 1,
+        (0, NOT_A_NUMBER): 1,
         (0, POSITIVE_INFINITY): 1,
         (0, NEGATIVE_INFINITY): 1,
     }
@@ -95,7 +99,7 @@ def test_nothing_is_dropped_silently(engine: Engine, tmp_path: Path) -> None:
 def test_a_retyped_column_is_read_as_far_as_it_goes(engine: Engine, tmp_path: Path) -> None:
     source = write(tmp_path / "t.parquet", {"ts": times(0, 1, 2, 3), "x": ["1.5", "high", None, "nan"]})
     tally = engine.counts(source, CountQuery("ts", days(1), (Question("x", (Bins(Number("x"), (2.0,)),)),)))
-    assert tally.answers["x"] == {(0, 0): 1, (0, UNREADABLE): 1, (0, MISSING): 2}
+    assert tally.answers["x"] == {(0, 0): 1, (0, UNREADABLE): 1, (0, MISSING): 1, (0, NOT_A_NUMBER): 1}
 
 
 def test_rows_outside_the_windows_and_without_time_are_told(engine: Engine, tmp_path: Path) -> None:
@@ -135,6 +139,18 @@ def test_numbers_and_texts_agree_across_types(engine: Engine, tmp_path: Path) ->
     assert tally.answers["wrong"] == {(0, 0): 2, (0, 1): 1}
 
 
+def test_the_gap_between_confidence_and_truth(engine: Engine, tmp_path: Path) -> None:
+    table = {"ts": times(0, 1, 2, 3), "p": ["a", "a", "b", "b"], "y": ["a", "b", "b", None], "c": [0.75, 0.75, 1, 0.5]}
+    source = write(tmp_path / "t.parquet", table)
+    asked = (Question("gap", (Bins(Gap("c", "p", "y"), (0.0, 0.25, 0.75)),)),)
+    assert engine.counts(source, CountQuery("ts", days(1), asked)).answers["gap"] == {
+        (0, 0): 1,
+        (0, 1): 1,
+        (0, 2): 1,
+        (0, MISSING): 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("values", "failed"),
     [
@@ -161,7 +177,7 @@ def test_a_column_called_like_an_attack_is_a_column(engine: Engine, tmp_path: Pa
         asked = tuple(Question(c, (Bins(Number(c), (1.5,)), Values(Text(c), (EVIL, "'"))), "label") for c in odd)
         tally = engine.counts(source, CountQuery("ts", days(1), asked, label=EVIL))
         assert all(tally.answers[c] == {(0, 0, 2): 1, (0, 1, 2): 1} for c in odd)
-        described: dict[str, Number | Distance | Text] = {c: Text(c) for c in odd}
+        described: dict[str, Quantity | Text] = {c: Text(c) for c in odd}
         profiles = engine.profile(source, {**described, "n": Number(EVIL)}, quantiles=(0.5,))
         assert (profiles[EVIL].top, profiles["n"].quantiles) == ((("1", 1), ("2", 1)), (1.0,))
         rows = engine.rows(source, columns=[*odd, "ts"], time="ts", since=START + timedelta(minutes=1), limit=5)
@@ -224,7 +240,7 @@ def test_profiles_tell_what_occurs(engine: Engine, tmp_path: Path) -> None:
     x = [float(i) for i in range(1, 101)] + [None, float("nan"), float("inf")]
     kind = ["b"] * 60 + ["a"] * 40 + [None] * 3
     source = write(tmp_path / "t.parquet", {"x": x, "kind": kind})
-    asked: dict[str, Number | Distance | Text] = {"x": Number("x"), "kind": Text("kind")}
+    asked: dict[str, Quantity | Text] = {"x": Number("x"), "kind": Text("kind")}
     asked |= {"zero": Distance("x", "x"), "bad": Number("kind")}
     found = engine.profile(source, asked, quantiles=(0.05, 0.5, 1.0), top=1)
     assert found["x"].quantiles == (5.0, 50.0, 100.0)

@@ -16,13 +16,15 @@ import pyarrow as pa
 ColumnFamily = Literal["integer", "number", "boolean", "text", "time", "other"]
 
 MISSING: Final = -1
-"""Code of a row whose value is null or NaN."""
+"""Code of a row whose value is null."""
 NEGATIVE_INFINITY: Final = -2
 """Code of a row whose value is minus infinity."""
 POSITIVE_INFINITY: Final = -3
 """Code of a row whose value is plus infinity."""
 UNREADABLE: Final = -4
 """Code of a row whose value is there, but is no number."""
+NOT_A_NUMBER: Final = -5
+"""Code of a row whose value is NaN: a number column's other way to say null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,18 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """How far a confidence was from what came true: ``|confidence - 1|`` where right, ``|confidence|`` where wrong."""
+
+    confidence: str
+    prediction: str
+    label: str
+
+
+Quantity = Number | Distance | Gap
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A column read as text. Whole numbers have no decimal point, booleans are ``true`` and ``false``."""
 
@@ -67,10 +81,10 @@ class Bins:
     """Which bin a number falls in.
 
     Code ``i`` says ``edges[i-1] < x <= edges[i]``, code ``len(edges)`` above all; or one of `MISSING`,
-    `NEGATIVE_INFINITY`, `POSITIVE_INFINITY`, `UNREADABLE`.
+    `NOT_A_NUMBER`, `NEGATIVE_INFINITY`, `POSITIVE_INFINITY`, `UNREADABLE`.
     """
 
-    of: Number | Distance
+    of: Quantity
     edges: tuple[float, ...]
 
 
@@ -291,7 +305,7 @@ class Engine(Protocol):
     def profile(
         self,
         source: Source,
-        quantities: Mapping[str, Number | Distance | Text],
+        quantities: Mapping[str, Quantity | Text],
         *,
         quantiles: Sequence[float] = (),
         top: int = 20,

@@ -14,10 +14,9 @@ import pyarrow as pa
 from assay.engines.base import (
     ColumnFamily,
     CountQuery,
-    Distance,
-    Number,
     Oddities,
     Profile,
+    Quantity,
     Source,
     Span,
     Tally,
@@ -124,7 +123,7 @@ class DuckDb:
     def profile(
         self,
         source: Source,
-        quantities: Mapping[str, Number | Distance | Text],
+        quantities: Mapping[str, Quantity | Text],
         *,
         quantiles: Sequence[float] = (),
         top: int = 20,
@@ -255,7 +254,7 @@ def _answer(
                 answers[question.name][(w, *(row[places[asked]] for asked in question.codes))] = n
 
 
-def _numbers(table: _Table, of: Number | Distance, quantiles: Sequence[float]) -> Profile:
+def _numbers(table: _Table, of: Quantity, quantiles: Sequence[float]) -> Profile:
     x = number(table.families, of)
     asked = ", ".join(f"{float(q)!r}::DOUBLE" for q in quantiles)
     finite = "FILTER (WHERE isfinite(x))"

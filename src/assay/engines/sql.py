@@ -13,6 +13,7 @@ from typing import Final
 from assay.engines.base import (
     MISSING,
     NEGATIVE_INFINITY,
+    NOT_A_NUMBER,
     POSITIVE_INFINITY,
     UNREADABLE,
     Bins,
@@ -20,7 +21,9 @@ from assay.engines.base import (
     ColumnFamily,
     Distance,
     Failed,
+    Gap,
     Number,
+    Quantity,
     Text,
     Values,
     Wrong,
@@ -99,11 +102,14 @@ def micros(families: Families, column: str) -> str:
     return f"(CASE WHEN isfinite({stamp}) THEN epoch_us({stamp}) END)"
 
 
-def number(families: Families, of: Number | Distance) -> str:
+def number(families: Families, of: Quantity) -> str:
     """A quantity as a double, NULL where it is null or cannot be read as a number."""
     if isinstance(of, Distance):
         left, right = number(families, Number(of.left)), number(families, Number(of.right))
         return f"abs({left} - {right})"
+    if isinstance(of, Gap):
+        said, truth = text(families, Text(of.prediction)), text(families, Text(of.label))
+        return f"abs({number(families, Number(of.confidence))} - ({said} = {truth})::INTEGER)"
     family = _family(families, of.column)
     if family in {"integer", "number", "boolean"}:
         return f"{quoted(of.column)}::DOUBLE"
@@ -112,9 +118,12 @@ def number(families: Families, of: Number | Distance) -> str:
     return "NULL::DOUBLE"
 
 
-def present(families: Families, of: Number | Distance) -> str:
+def present(families: Families, of: Quantity) -> str:
     """Whether a quantity is there at all, readable as a number or not."""
-    columns = (of.left, of.right) if isinstance(of, Distance) else (of.column,)
+    if isinstance(of, Number):
+        columns: tuple[str, ...] = (of.column,)
+    else:
+        columns = (of.left, of.right) if isinstance(of, Distance) else (of.confidence, of.prediction, of.label)
     for column in columns:
         _family(families, column)
     return "(" + " AND ".join(f"{quoted(column)} IS NOT NULL" for column in columns) + ")"
@@ -143,7 +152,7 @@ def _bins(families: Families, code: Bins) -> str:
     x = number(families, code.of)
     return (
         f"CASE WHEN {x} IS NULL THEN CASE WHEN {present(families, code.of)} THEN {UNREADABLE} ELSE {MISSING} END "
-        f"WHEN isnan({x}) THEN {MISSING} "
+        f"WHEN isnan({x}) THEN {NOT_A_NUMBER} "
         f"WHEN isinf({x}) THEN CASE WHEN {x} < 0 THEN {NEGATIVE_INFINITY} ELSE {POSITIVE_INFINITY} END "
         f"ELSE {_tree(x, code.edges, 0, len(code.edges))} END"
     )
