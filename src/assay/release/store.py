@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 
-from assay.audit.log import AuditLog
 from assay.audit.entry import Logged
+from assay.audit.log import AuditLog
 from assay.errors import ApprovalError, PolicyError, StorageError
 from assay.findings import Finding
 from assay.release.deployment import Deployment, ReleaseRequest, chain, differences, last_good
@@ -151,6 +151,7 @@ def deploy(
         "gate": None,
         "request": "",
         "approvals": [],
+        "attempt": secrets.token_hex(16),  # tells our entry from that of somebody who deploys the same request
     }
     once = None
     if isinstance(decision, Decision):
@@ -160,9 +161,9 @@ def deploy(
         again = used_approvals(log, model) & set(decision.approvals)
         if again:
             raise ApprovalError(f"{len(again)} of the approvals were used up by an earlier deployment: ask again")
-    before = log.size()
     position = log.append(DEPLOYED, model, data, actor=actor, now=now, once=once)
-    if position < before:  # the log takes a request once: of two who deploy at the same moment, one does
+    (logged,) = log.entries(position - 1, limit=1)
+    if logged.entry.data.get("attempt") != data["attempt"]:  # the log takes a request once
         raise ApprovalError(f"the release request was used up by the deployment logged at {position}: ask again")
     return _at(synchronise(engine, log, model), position)
 
