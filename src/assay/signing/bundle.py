@@ -168,8 +168,9 @@ def parse(data: bytes) -> Bundle:
     top = canonical.record(
         canonical.parse(data, what=WHAT), ("mediaType", "verificationMaterial", "dsseEnvelope"), what=WHAT
     )
-    if top["mediaType"] not in _MEDIA_TYPES:
-        raise malformed(WHAT, f"its media type is {str(top['mediaType'])[:80]!r}, wanted {MEDIA_TYPE!r}")
+    media_type = canonical.string(top["mediaType"], what=WHAT)
+    if media_type not in _MEDIA_TYPES:
+        raise malformed(WHAT, f"its media type is {media_type[:80]!r}, wanted {MEDIA_TYPE!r}")
     method, material = _read_material(top["verificationMaterial"])
     envelope = Envelope.take(top["dsseEnvelope"])
     if envelope.payload_type != PAYLOAD_TYPE:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self
 
 from assay.artifacts.compare import compare
 from assay.artifacts.manifest import Manifest
@@ -49,6 +49,7 @@ class _Case:
 
     path: Path
     signature: Path
+    name: str | None
     ignore: tuple[Path | str, ...]
     now: datetime
     log: Log | None
@@ -118,7 +119,7 @@ class VerifiedModel:
         """
         from assay.frameworks.shelf import find
 
-        return cast("Predictor", find(framework).open(self._held()))
+        return find(framework).open(self._held())
 
     def _held(self) -> Snapshot:
         if self._snapshot is not None:
@@ -165,6 +166,7 @@ def verify(
     *,
     signature: Path | None = None,
     signers: SignerRule,
+    name: str | None = None,
     ignore: Sequence[Path | str] = (),
     now: datetime,
     log: Log | None = None,
@@ -178,6 +180,7 @@ def verify(
         path: A folder or a single file.
         signature: ``PATH/model.sig``, or ``PATH.sig`` for a single file, unless said otherwise.
         signers: Whose signature counts; from ``assay.signing.signers``.
+        name: The signed name the model must have; without it another model of the same signer passes.
         ignore: Left out beside what the signature itself leaves out.
         now: The moment that keys, certificates and expiry are judged at, timezone-aware.
         log: Gets an entry ``verify.refused`` with every reason when the model is refused.
@@ -195,7 +198,7 @@ def verify(
         ArtifactError: There is no such model.
     """
     place = default_signature(path) if signature is None else signature
-    case = _Case(path, place, tuple(ignore), now, log, on_refusal)
+    case = _Case(path, place, name, tuple(ignore), now, log, on_refusal)
     bundle = _read(case)
     with ExitStack() as undo:
         snapshot = undo.enter_context(_snapshot(case, bundle.claim.ignore)) if hold else None
@@ -218,7 +221,7 @@ def _judge(
     except VerificationError as err:
         findings += err.findings or (_against("signature.refused", bundle, err.message),)
     claim, mismatch = _claim_for(bundle, found)
-    findings += [*mismatch, *compare(claim, found), *_expiry(bundle, case.now)]
+    findings += [*mismatch, *compare(claim, found), *_misnamed(bundle, case.name), *_expiry(bundle, case.now)]
     if versions is not None:
         against, remarks = _rollback(bundle, versions, found.root)
         findings += against
@@ -281,6 +284,13 @@ def _remarks(bundle: Bundle) -> list[Finding]:
         return []
     detail = "the signature lists BLAKE3 digests only; SHA-256 was not checked because none was signed"
     return [Finding("signature.blake3-only", bundle.claim.name, Severity.WARNING, detail)]
+
+
+def _misnamed(bundle: Bundle, wanted: str | None) -> list[Finding]:
+    found = _name(bundle.about, bundle.claim)
+    if wanted is None or found == wanted:
+        return []
+    return [_against("signature.other-model", bundle, f"this is the signature of {found}, wanted that of {wanted}")]
 
 
 def _expiry(bundle: Bundle, now: datetime) -> list[Finding]:
