@@ -13,11 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from assay.inference.distribution import Distribution
 from assay.inference.evidence import TILTS
-from assay.inference.natural import Floats, Ints, Natural
+from assay.inference.natural import Floats, Ints
 
 DECAY = 0.8
 SELECTION = 0.8
+"""Expected size of a baseline error that is positive, in standard errors: sqrt(2 / pi)."""
+
+SDS = 3.0
+"""Standard errors of a set's share that the baseline is given besides: the same error is met in every window."""
 
 _BROADEST = 0.95  # a set of nearly everything cannot gain
 
@@ -43,29 +48,29 @@ class SetWatch:
     cap: float | None
 
 
-def prepare(counts: Floats, natural: Natural, *, floor: float, at: Ints, cap: float | None) -> SetWatch:
+def prepare(counts: Floats, known: Distribution, *, floor: float, at: Ints, cap: float | None) -> SetWatch:
     """Choose the sets and sum up.
 
     Args:
         counts: Rows per window and bin, (T, B).
-        natural: What the baseline knows about every single bin.
+        known: What the baseline knows about the bins.
         floor: Tolerated total variation.
         at: Stratum of each window, (T,).
         cap: Most one window may bring, in nats.
     """
     size = counts.sum(1, keepdims=True)
-    share = natural.strata / natural.strata.sum(1, keepdims=True)  # (S, B)
+    share = known.strata  # (S, B)
     expected = size * share[at]
     sets = np.zeros(counts.shape, dtype=np.bool_)
     seen, wanted = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
     for j in range(len(counts)):
         sets[j] = seen - wanted > 0.5 * np.sqrt(wanted + 1e-9)
         seen, wanted = DECAY * seen + counts[j], DECAY * wanted + expected[j]
-    design = natural.design_at(size).max(1)
-    error = np.sqrt(natural.share * (1 - natural.share) * natural.design / np.maximum(natural.rows, 1.0))
+    design = known.design_at(size[:, 0])
+    error = np.sqrt(known.share * (1 - known.share) * known.design / known.rows)
     inside = sets @ share.T  # (T, S)
-    whole = np.sqrt(inside * (1 - inside) * natural.design.max() / max(float(natural.rows.max()), 1.0))
-    limit = inside + np.maximum(floor, SELECTION * (sets @ error)[:, None] + 2 * whole)
+    whole = np.sqrt(inside * (1 - inside) * known.design / known.rows)
+    limit = inside + np.maximum(floor, SELECTION * (sets @ error)[:, None] + SDS * whole)
     by_stratum = np.zeros((len(counts), len(share)))
     by_stratum[np.arange(len(counts)), at] = size[:, 0] / design
     return SetWatch(

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.inference.natural import Floats, Ints, Natural
+from assay.inference.distribution import Distribution
+from assay.inference.natural import Floats, Ints
+
+MEAN_TO_MEDIAN = np.pi / 2
+"""How much more a shift of a normal score moves the mean than the share below the median, in units of variance."""
 
 BETS: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -39,25 +43,23 @@ class MeanWatch:
 
 
 def prepare(
-    counts: Floats, values: Floats, natural: Natural, *, floor: float, at: Ints, cap: float | None, sides: str
+    counts: Floats, values: Floats, known: Distribution, *, floor: float, at: Ints, cap: float | None, sides: str
 ) -> MeanWatch:
     """Sum up the bets on one signal.
 
     Args:
         counts: Rows per window and bin, (T, B).
         values: The fixed value that stands for each bin, in [0, 1], (B,).
-        natural: What the baseline knows about every single bin.
+        known: What the baseline knows about the bins.
         floor: Tolerated change of the mean, in the unit of ``values``.
         at: Stratum of each window, (T,).
         cap: Most one window may bring, in nats.
         sides: ``up``, ``down`` or ``both``: which change is looked for.
     """
-    share = natural.strata / natural.strata.sum(1, keepdims=True)
-    overall = natural.share / natural.share.sum()
-    mean = share @ values  # (S,)
-    spread = float(overall @ (values - overall @ values) ** 2)
+    mean = known.strata @ values  # (S,)
+    spread = float(known.share @ (values - known.share @ values) ** 2)
     size = counts.sum(1, keepdims=True)
-    design = natural.design_at(size).max(1, keepdims=True)
+    design = 1 + MEAN_TO_MEDIAN * (known.design_at(size) - 1)
     signs = {"both": (1, -1), "up": (1,), "down": (-1,)}[sides]
     bets = np.array([bet * sign for bet in BETS for sign in signs])
     centre = mean[:, None] + np.sign(bets) * floor  # (S, bets)
@@ -67,7 +69,7 @@ def prepare(
     steps = np.einsum("tb,tbl->tl", counts, np.log(odds)[at]) / design
     if cap is not None:
         steps = np.minimum(steps, cap)
-    wide = float(natural.design.max()) * spread / max(float(natural.rows.max()), 1.0)
+    wide = (1 + MEAN_TO_MEDIAN * (known.design - 1)) * spread / known.rows
     return MeanWatch(_running(steps), _running(size * np.abs(bets) / design), wide / 2, bets)
 
 

@@ -30,6 +30,9 @@ LEARNABLE = 4
 CLAIMABLE = 14
 """Windows below which natural variation is not claimed to be known: two weeks of days."""
 
+PERSISTS = 0.5
+"""Autocorrelation assumed at least of a baseline too short to measure it."""
+
 COMFORTABLE = 56
 """Windows from which a weekday pattern can be told from noise: eight weeks of days."""
 
@@ -187,15 +190,16 @@ def _autocorrelation(z: Floats, dispersion: Floats, free: Floats, signals: int) 
     undone as in Kendall, M. G. (1954). Note on bias in the estimation of autocorrelation. Biometrika 41, 403-404.
     """
     windows = len(z)
+    least = PERSISTS if windows < CLAIMABLE else 0.0
     if windows < 8:  # noqa: PLR2004 - the bias correction needs more than a handful of pairs
-        return 0.0
+        return least
     lag = float(((z[1:] * z[:-1]).sum(0) / free).mean())
     draws = windows * signals
     if lag <= 2 * float(np.sqrt((dispersion**2).mean() / draws)):
-        return 0.0
+        return least
     excess = float(dispersion.mean()) - 1 + 2 * float(np.sqrt(2 / draws))
     raw = float(np.clip(lag / max(excess, _TINY), 0, 0.9))
-    return min((raw * windows + 1) / (windows - 4), 0.9)
+    return max(least, min((raw * windows + 1) / (windows - 4), 0.9))
 
 
 def _moderated(dispersion: Floats, free: Floats, signals: int) -> tuple[Floats, Floats]:

@@ -119,7 +119,7 @@ def _learn(
 
 def _by_stratum(counts: Floats, stratum: Ints | None) -> Floats:
     if stratum is None:
-        return counts.sum(0, keepdims=True)
+        return np.asarray(counts.sum(0, keepdims=True), dtype=np.float64)
     return np.asarray([counts[stratum == k].sum(0) for k in range(_DAYS)], dtype=np.float64)
 
 

@@ -12,9 +12,17 @@ from scipy.stats import chi2
 from assay.inference.evidence import Paths, Watch, log_evidence, paths
 from assay.inference.natural import FEWEST, Floats, Ints, Natural
 from assay.monitoring.detectors.base import Question, View
+from assay.monitoring.signals import SignalSpec
 
 _SHORT_SDS = 3.0
 _RARE_TAIL = 0.001
+
+
+def parts_of(spec: SignalSpec) -> tuple[Question, ...]:
+    """The questions that tell a whole distribution: every half-line of a number, every value of a category."""
+    if spec.kind == "ordered":
+        return tuple(Question(f"{spec.name}: below edge {i}", tuple(range(i + 1)), "up") for i in range(spec.bins - 1))
+    return tuple(Question(f"{spec.name}: value {i}", (i,), "up") for i in range(spec.bins))
 
 
 def count(questions: Sequence[Question], counts: Floats) -> tuple[Floats, Floats]:

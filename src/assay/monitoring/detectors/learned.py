@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.inference.distribution import from_half_lines, from_values
 from assay.inference.learnedset import SetWatch, log_evidence, prepare
 from assay.inference.natural import Floats, Ints
 from assay.monitoring.detectors.base import Question, View
-from assay.monitoring.detectors.fixed import count
+from assay.monitoring.detectors.fixed import count, parts_of
 from assay.monitoring.signals import SignalSpec
 
 _FEWEST_BINS = 3
@@ -36,7 +37,7 @@ class LearnedSet:
     """A set of bins that gained before, tested on what comes after: scattered changes no fixed question fits.
 
     Promise: that of the shelf, with the floor ``distribution`` and the baseline's selection error added. Its log
-    evidence is divided by the largest design effect of the signal's bins.
+    evidence is divided by the largest design effect of the half-lines or values.
     """
 
     name = "learnedset"
@@ -46,15 +47,16 @@ class LearnedSet:
         return spec.kind in ("ordered", "values") and spec.sides == "both" and spec.bins >= _FEWEST_BINS
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
-        """Each bin alone: what the sets are made of."""
-        return tuple(Question(f"{spec.name}: bin {i}", (i,), "up") for i in range(spec.bins))
+        """What the baseline must know: half-lines of numbers, single values of categories."""
+        return parts_of(spec)
 
     def tally(self, spec: SignalSpec, counts: Floats) -> tuple[Floats, Floats]:
-        """Rows of each bin."""
+        """Rows of each."""
         return count(self.questions(spec), counts)
 
     def watch(self, view: View) -> SetWatcher:
         """Choose sets as the windows pass, and test each on what follows."""
         floor = view.floors.distribution
-        inner = prepare(view.counts, view.natural, floor=floor, at=view.at, cap=view.cap)
+        known = from_half_lines(view.natural) if view.spec.kind == "ordered" else from_values(view.natural)
+        inner = prepare(view.counts, known, floor=floor, at=view.at, cap=view.cap)
         return SetWatcher(view.spec, inner)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.inference.distribution import from_half_lines
 from assay.inference.meanbet import MeanWatch, log_evidence, prepare
 from assay.inference.natural import Floats, Ints
 from assay.monitoring.detectors.base import Question, View
-from assay.monitoring.detectors.fixed import count
+from assay.monitoring.detectors.fixed import count, parts_of
 from assay.monitoring.signals import SignalSpec
 
 
@@ -54,21 +55,19 @@ class Mean:
         return spec.kind == "ordered" and spec.family == "outputs" and spec.name == "confidence" and inside
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
-        """Each bin alone: what the mean is made of."""
-        return tuple(Question(f"{spec.name}: bin {i}", (i,), "up") for i in range(spec.bins))
+        """What the baseline must know: every half-line."""
+        return parts_of(spec)
 
     def tally(self, spec: SignalSpec, counts: Floats) -> tuple[Floats, Floats]:
-        """Rows of each bin."""
+        """Rows at or below each edge."""
         return count(self.questions(spec), counts)
 
     def watch(self, view: View) -> MeanWatcher:
         """Bet on both directions that do harm."""
-        spec, natural = view.spec, view.natural
+        spec, known = view.spec, from_half_lines(view.natural)
         values = np.clip(bin_values(spec), 0.0, 1.0)
-        inner = prepare(
-            view.counts, values, natural, floor=view.floors.mean, at=view.at, cap=view.cap, sides=spec.sides
-        )
-        middle = int(np.searchsorted(np.cumsum(natural.share) / natural.share.sum(), 0.5))
+        inner = prepare(view.counts, values, known, floor=view.floors.mean, at=view.at, cap=view.cap, sides=spec.sides)
+        middle = int(np.searchsorted(np.cumsum(known.share), 0.5))
         below = tuple(range(min(middle, spec.bins - 2) + 1))
         label = f"{spec.column or spec.name} <= {spec.edges[len(below) - 1]:.6g}"
         return MeanWatcher(spec, inner, (Question(label, below, "up"), Question(label, below, "down")))
