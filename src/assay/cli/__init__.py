@@ -1,0 +1,1 @@
+"""The words typed at a prompt: one file per verb."""

@@ -1,0 +1,68 @@
+"""``assay diagnose``: why did it change?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import click
+
+from assay.cli.here import now, open_project
+from assay.cli.output import json_option, print_json, print_table, progress
+
+INTACT, UNKNOWN = "intact", "unknown"
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def diagnose(*, name: str, as_json: bool) -> int:
+    """Why model NAME changed: verdict, probabilities, evidence, what to do.
+
+    Exit code 0 intact, 1 any other verdict, 3 unknown.
+    """
+    from assay.project.watching import diagnose_model
+
+    project = open_project()
+    with progress(f"diagnosing {name}"):
+        found = diagnose_model(project, name, now=now())
+    project.tell(now())
+    data = found.to_json()
+    if as_json:
+        print_json(data)
+    else:
+        print_diagnosis(name, data)
+    return {INTACT: 0, UNKNOWN: 3}.get(found.verdict, 1)
+
+
+def print_diagnosis(name: str, data: Mapping[str, object]) -> None:
+    """A verdict for the person on call: three sentences first, then what they rest on."""
+    where = f", {data['scope']}" if data.get("scope") else ""
+    silent = ", silent (overall figures are steady)" if data.get("silent") else ""
+    click.secho(f"{name}: {data['verdict']}{where}{silent}", bold=True)
+    for sentence in cast("Sequence[str]", data["explanation"]):
+        click.echo(f"  {sentence}")
+    if data.get("escalate"):
+        click.secho("  security must look at this", fg="red")
+    for action in cast("Sequence[str]", data["actions"]):
+        click.echo(f"  → {action}")
+    probabilities = cast("Mapping[str, float]", data["probabilities"])
+    likely = sorted(probabilities.items(), key=lambda pair: -pair[1])
+    click.echo("  " + ", ".join(f"{cause} {chance:.0%}" for cause, chance in likely if chance >= 0.01))  # noqa: PLR2004
+    rows = [
+        (one["name"], _short(one.get("value")), _words(one.get("favours")), one.get("missing") or one["detail"])
+        for one in cast("Sequence[Mapping[str, object]]", data["evidence"])
+    ]
+    print_table(("evidence", "value", "speaks for", "what was seen"), rows)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float | int) and not isinstance(value, bool) else "—"
+
+
+def _words(favours: object) -> str:
+    if isinstance(favours, str):
+        return favours
+    if isinstance(favours, Mapping):
+        return ", ".join(str(cause) for cause in favours)
+    return ", ".join(map(str, favours)) if isinstance(favours, Sequence) else ""

@@ -1,0 +1,113 @@
+"""The ``assay`` command: verbs imported when asked for, and one place where errors become sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from assay.cli.output import print_error
+from assay.errors import AssayError, StorageError
+
+# verb -> (module, one line for --help). A verb's module is imported only when that verb is typed: start-up counts.
+VERBS: dict[str, tuple[str, str]] = {
+    "init": ("assay.cli.init", "Write assay.toml, .assay/, a first key, and send a test alert."),
+    "status": ("assay.cli.status", "Every model on one screen: live digest, freshness of each check, incidents."),
+    "keys": ("assay.cli.keys", "Signing keys and the trust store."),
+    "sign": ("assay.cli.sign", "Sign a model: manifest, signature, known-good copy, audit entry."),
+    "verify": ("assay.cli.verify", "Name every changed, missing and extra file and tensor of a signed model."),
+    "data": ("assay.cli.data", "Fingerprint, verify and compare training data down to the row."),
+    "validate": ("assay.cli.validate", "Run a model's suite; JUnit, Markdown, a signed test-result statement."),
+    "baseline": ("assay.cli.baseline", "Learn what normal is from the reference."),
+    "monitor": ("assay.cli.monitor", "Evaluate all complete windows not yet seen."),
+    "diagnose": ("assay.cli.diagnose", "Why it changed: verdict, probabilities, evidence, what to do."),
+    "approve": ("assay.cli.approve", "A signed human approval of exactly these digests."),
+    "reject": ("assay.cli.approve", "A signed human rejection of exactly these digests."),
+    "gate": ("assay.cli.gate", "May it go live? A reason for every rule of the policy."),
+    "deploy": ("assay.cli.deploy", "Record what is live since when."),
+    "rollback": ("assay.cli.deploy", "Return to the last good version."),
+    "log": ("assay.cli.log", "Show, verify, prove and export the audit log."),
+    "incident": ("assay.cli.incident", "List, show, acknowledge, resolve and export incidents."),
+    "alerts": ("assay.cli.alerts", "Send a test through every alert channel."),
+    "tick": ("assay.cli.tick", "Do what is due, then end."),
+    "serve": ("assay.cli.serve", "The dashboard, and what is due in a loop."),
+    "demo": ("assay.cli.demo", "The whole story on real data."),
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name and imports a module only for the verb typed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the work, not of the alphabet."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one verb."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above names a module of ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing any."""
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="assay")
+def assay() -> None:
+    """Is it the model we deployed, does it still perform, and if not, why?
+
+    Exit codes: 0 fine, 1 a check failed, 2 wrong use, 3 could not tell.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; no traceback ever leaves here."""
+    as_json = "--json" in arguments
+    try:
+        result = assay.main(list(arguments), prog_name="assay", standalone_mode=False)
+    except click.exceptions.Abort:
+        print_error(AssayError("stopped"), as_json=False)
+        return 130
+    except click.ClickException as err:
+        context = getattr(err, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        print_error(AssayError(f"{err.format_message()}{hint}"), as_json=as_json)
+        return 2
+    except AssayError as err:
+        print_error(err, as_json=as_json)
+        return err.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: say no more
+        return 0
+    except OSError as err:
+        print_error(StorageError(f"{err.strerror or err}: {err.filename or 'no file named'}"), as_json=as_json)
+        return StorageError.exit_code
+    except Exception as err:
+        if os.environ.get("ASSAY_DEBUG"):
+            raise
+        message = (
+            f"a fault in assay itself ({type(err).__name__}: {err}); set ASSAY_DEBUG=1 to see where, and report it"
+        )
+        print_error(AssayError(message), as_json=as_json)
+        return 3
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

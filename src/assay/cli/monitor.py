@@ -1,0 +1,128 @@
+"""``assay monitor``: does it still behave as it did?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from assay.cli.here import now, open_project
+from assay.cli.output import json_option, print_findings, print_json, print_table, progress
+from assay.errors import ConfigError
+from assay.findings import Finding
+
+if TYPE_CHECKING:
+    from assay.monitoring.alarms import Alarm
+    from assay.monitoring.monitor import Evaluation
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--reference", help="Ad hoc: rows from when it was known to work (Parquet, CSV, glob).")
+@click.option("--current", help="Ad hoc: the rows to judge.")
+@click.option("--time", metavar="COLUMN", help="Column of the time; without a zone it is UTC.")
+@click.option("--prediction", metavar="COLUMN", help="Column of the prediction.")
+@click.option("--confidence", metavar="COLUMN", help="Column of the confidence.")
+@click.option("--label", metavar="COLUMN", help="Column of the truth.")
+@click.option("--label-time", metavar="COLUMN", help="Column of when the truth was known.")
+@click.option("--latency", metavar="COLUMN", help="Column of the latency in seconds.")
+@click.option("--error", metavar="COLUMN", help="Column that says what failed.")
+@click.option("--slice", "slices", multiple=True, metavar="COLUMN", help="Watch each value of this column; repeatable.")
+@click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Only these inputs; repeatable.")
+@click.option("--window", default="1d", show_default=True, help="Ad hoc: 7d, 12h, 1000rows.")
+@click.option("--false-alarm-every", default="1y", show_default=True, help="Ad hoc: the budget over all signals.")
+@json_option
+def monitor(*, name: str | None, as_json: bool, **options: object) -> int:
+    """Evaluate all complete windows not yet seen, of model NAME or of every model of the project.
+
+    With --reference and --current: compare two tables without a project, storing nothing.
+    Exit code 1 if there is a new alarm.
+    """
+    if options["reference"] or options["current"]:
+        if name:
+            raise ConfigError("give a model's NAME, or --reference and --current, not both")
+        with progress("monitoring"):
+            evaluation = _ad_hoc(options)
+        _report("current", evaluation, evaluation.alarms, evaluation.findings, as_json=as_json)
+        return 1 if evaluation.alarms else 0
+    return _project(name, as_json=as_json)
+
+
+def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
+    from assay.monitoring.adhoc import monitor_tables
+    from assay.monitoring.schema import PredictionSchema
+    from assay.storage.clock import parse_span
+
+    for word in ("reference", "current", "time", "prediction"):
+        if not options[word]:
+            raise ConfigError(f"monitoring two tables needs --{word}")
+    text = {word: str(value) if value else None for word, value in options.items()}
+    slices, features = options["slices"], options["features"]
+    schema = PredictionSchema(
+        time=str(options["time"]),
+        prediction=str(options["prediction"]),
+        confidence=text["confidence"],
+        label=text["label"],
+        label_time=text["label_time"],
+        latency_s=text["latency"],
+        error=text["error"],
+        slices=tuple(slices) if isinstance(slices, tuple) else (),
+        features=tuple(features) if isinstance(features, tuple) and features else None,
+    )
+    return monitor_tables(
+        str(options["reference"]),
+        str(options["current"]),
+        schema,
+        window=str(options["window"]),
+        false_alarm_every=parse_span(str(options["false_alarm_every"])),
+        now=now(),
+    )
+
+
+def _project(name: str | None, *, as_json: bool) -> int:
+    from assay.cli.diagnose import print_diagnosis
+    from assay.project.watching import monitored_models
+
+    project = open_project()
+    names = [name] if name else monitored_models(project)
+    if not names:
+        raise ConfigError("no model here has predictions: add [models.NAME.predictions] with path, time and prediction")
+    new = False
+    try:
+        for one in names:
+            with progress(f"monitoring {one}"):
+                watched = project.monitor(one, now())
+            new = new or bool(watched.new)
+            _report(one, watched.evaluation, watched.new, watched.findings, as_json=as_json)
+            if watched.diagnosis and not as_json:
+                print_diagnosis(one, watched.diagnosis.to_json())
+    finally:
+        project.tell(now())
+    return 1 if new else 0
+
+
+def _report(
+    name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: Sequence[Finding], *, as_json: bool
+) -> None:
+    budget = evaluation.budget
+    if as_json:
+        print_json(
+            {
+                "model": name,
+                "windows": evaluation.windows,
+                "alarms": [alarm.to_json() for alarm in alarms],
+                "budget": budget.to_json(),
+                "silent": evaluation.silent,
+                "findings": [finding.as_json() for finding in findings],
+            }
+        )
+        return
+    click.echo(
+        f"{name}: {evaluation.windows} windows, {budget.signals} signals, "
+        f"{len(alarms)} new alarm{'' if len(alarms) == 1 else 's'}; at most one false alarm in "
+        f"{budget.windows_per_alarm:,.0f} windows is to be expected"
+    )
+    if alarms:
+        rows = [(a.window[:10], a.since[:10], a.signal, f"{a.size:+.3f}", a.detail) for a in alarms]
+        print_table(("window", "since", "signal", "change", "what was seen"), rows)
+    print_findings(findings)

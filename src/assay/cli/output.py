@@ -1,0 +1,81 @@
+"""What a command prints: one JSON object, or words for a person."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from assay.errors import AssayError
+from assay.findings import Finding
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+MOST_FINDINGS = 40  # lines of findings a person is shown; --json has them all
+
+
+def print_json(data: Mapping[str, object]) -> None:
+    """Print one object, keys as documented, unescaped text."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def print_error(error: AssayError, *, as_json: bool) -> None:
+    """Print an error with all its findings: to standard error in words, to standard output as JSON."""
+    if as_json:
+        print_json({"error": error.message, "findings": [finding.as_json() for finding in error.findings]})
+    click.echo(click.style(f"assay: {error.message}", fg="red"), err=True)
+    if not as_json:
+        print_findings(error.findings, err=True)
+
+
+def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
+    """One line a finding, worst first."""
+    ordered = sorted(findings, key=lambda finding: -finding.severity.rank)
+    for finding in ordered[:MOST_FINDINGS]:
+        click.echo(f"  {finding.severity.value:8} {finding.rule}: {finding.detail}", err=err)
+    if len(ordered) > MOST_FINDINGS:
+        click.echo(f"  … and {len(ordered) - MOST_FINDINGS} more; --json lists them all", err=err)
+
+
+def console() -> Console:
+    """A console that writes plain text into a pipe."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """A table for people."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    target = console()
+    if not sys.stdout.isatty():
+        target.width = 160
+    target.print(table)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """A spinner with elapsed time while long work runs; silent in a pipe."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield

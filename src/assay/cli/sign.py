@@ -1,0 +1,70 @@
+"""``assay sign``: a manifest, a signature over it, and, for a model of the project, a known-good copy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from assay.cli.here import key_option, now, open_project, project_file, read_key
+from assay.cli.output import json_option, print_json, progress
+from assay.project import config
+
+if TYPE_CHECKING:
+    from assay.signing.sign import Signed
+
+ignore_option = click.option(
+    "--ignore-path", "ignore", multiple=True, type=click.Path(path_type=Path), help="Leave this path out; repeatable."
+)
+signature_option = click.option(
+    "--signature", type=click.Path(path_type=Path), help="Where the signature is; default PATH/model.sig."
+)
+
+
+def model_named(word: str) -> bool:
+    """Whether the word on the command line is a model of this folder's project, not a path."""
+    file = project_file()
+    return file is not None and not Path(word).exists() and word in config.read(file).models
+
+
+@click.command()
+@click.argument("what", metavar="PATH|NAME")
+@key_option
+@signature_option
+@ignore_option
+@click.option("--expires", type=click.DateTime(), help="The signature counts until this moment (UTC).")
+@json_option
+def sign(
+    *, what: str, key: Path, signature: Path | None, ignore: tuple[Path, ...], expires: datetime | None, as_json: bool
+) -> None:
+    """Sign a model by PATH, or by its NAME in assay.toml (then also a known-good copy and an audit entry)."""
+    signer = read_key(key)
+    end = expires.replace(tzinfo=UTC) if expires else None
+    if model_named(what):
+        from assay.project.integrity import sign_model
+
+        project = open_project()
+        with progress(f"signing {what}"):
+            signed, extra = sign_model(project, what, signer, expires=end, ignore=ignore, signature=signature, now=now())
+        project.tell(now())
+    else:
+        from assay.signing.sign import sign as sign_path
+
+        with progress(f"signing {what}"):
+            signed = sign_path(Path(what), signer, signature=signature, ignore=ignore, now=now())
+        extra = {"note": "no audit entry: signed by path, not as a model of a project"}
+    _report(signed, signer.key_id, extra, as_json=as_json)
+
+
+def _report(signed: Signed, key_id: str, extra: dict[str, object], *, as_json: bool) -> None:
+    manifest = signed.manifest
+    if as_json:
+        counts = {"files": len(manifest.files), "tensors": len(manifest.tensors)}
+        print_json({"root": manifest.root, "signature": str(signed.bundle_path), "key_id": key_id, **counts, **extra})
+        return
+    click.echo(f"signed {manifest.name}: {len(manifest.files)} files, {len(manifest.tensors)} tensors")
+    click.echo(f"  root       sha256:{manifest.root}\n  key        {key_id}\n  signature  {signed.bundle_path}")
+    for name, value in extra.items():
+        click.echo(f"  {name.replace('_', ' '):10} {value}")

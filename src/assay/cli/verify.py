@@ -1,0 +1,96 @@
+"""``assay verify``: is it still the model that was signed, and by whom?"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from assay.cli.here import now, open_project, project_file
+from assay.cli.output import json_option, print_findings, print_json, progress
+from assay.cli.sign import ignore_option, model_named, signature_option
+from assay.errors import ConfigError, VerificationError
+
+if TYPE_CHECKING:
+    from assay.signing.verify import VerifiedModel
+
+
+@click.command()
+@click.argument("what", metavar="PATH|NAME")
+@signature_option
+@click.option("--public-key", type=click.Path(path_type=Path), help="The one key (PEM) whose signature counts.")
+@ignore_option
+@json_option
+def verify(
+    *, what: str, signature: Path | None, public_key: Path | None, ignore: tuple[Path, ...], as_json: bool
+) -> None:
+    """Verify a model by PATH against a key, or by its NAME against the policy of assay.toml.
+
+    Names each changed, missing and extra file and tensor; exit code 1 if there is any.
+    """
+    if public_key is not None:
+        model = _by_key(Path(what), public_key, signature, ignore)
+    elif model_named(what):
+        from assay.project.integrity import verify_model
+
+        project = open_project()
+        try:
+            with progress(f"verifying {what}"):
+                model = verify_model(project, what, signature=signature, ignore=ignore, now=now())
+        finally:
+            project.tell(now())
+    else:
+        raise ConfigError(
+            f"{what} is not a model of a project here, so it must be said whose signature counts: --public-key KEY.pub"
+        )
+    _report(what, model, as_json=as_json)
+
+
+def _by_key(path: Path, public_key: Path, signature: Path | None, ignore: tuple[Path, ...]) -> VerifiedModel:
+    from assay.keys.pem import read_public
+    from assay.signing.signers import SignedByKey
+    from assay.signing.verify import verify as verify_path
+
+    signers = SignedByKey(read_public(public_key))
+    # The log is opened only for a refusal: a verification that succeeds stays quick.
+    refused = partial(_log_refusal, path) if project_file() else None
+    with progress(f"verifying {path}"):
+        return verify_path(path, signature=signature, signers=signers, ignore=ignore, now=now(), on_refusal=refused)
+
+
+def _log_refusal(path: Path, error: VerificationError) -> None:
+    """Log the refusal of a path inside a project's folder, and alert."""
+    from assay.project.integrity import log_refusal
+
+    project = open_project()
+    log_refusal(project, str(path), path, error, now=now())
+    project.tell(now())
+
+
+def _report(what: str, model: VerifiedModel, *, as_json: bool) -> None:
+    manifest = model.manifest
+    about = model.about
+    if as_json:
+        print_json(
+            {
+                "verified": True,
+                "root": model.root,
+                "signer": model.signer,
+                "key_id": model.key_id,
+                "files": len(manifest.files),
+                "tensors": len(manifest.tensors),
+                "name": about.name if about else None,
+                "version": about.version if about else None,
+                "findings": [finding.as_json() for finding in model.findings],
+            }
+        )
+        return
+    click.echo(f"verified {what}: {len(manifest.files)} files, {len(manifest.tensors)} tensors, all as signed")
+    click.echo(f"  root       sha256:{model.root}\n  signer     {model.signer}")
+    if about:
+        click.echo(f"  version    {about.version} of {about.name}, signed {about.created[:19]}Z")
+    if project_file() is None:
+        click.echo("  note       outside a project: no audit entry")
+    print_findings(model.findings)

@@ -1,0 +1,166 @@
+"""Charts as Vega-Lite specifications, rendered to SVG once and kept by the digest of their data.
+
+The SVG that vl-convert makes has no scripts, styles or links, so it may stand inside a page under
+a strict Content-Security-Policy; colours are CSS variables, so that dark mode needs no second one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+
+NARROW, WIDE = 330, 680  # widths in px: a phone, and one of two columns on a desk
+HEIGHT = 170
+
+CONFIG: Mapping[str, object] = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "domainColor": "currentColor",
+        "tickColor": "currentColor",
+        "gridColor": "currentColor",
+        "gridOpacity": 0.13,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One window of a curve: its start (ISO 8601 UTC) and a value with its interval."""
+
+    time: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at a time: ``alarm`` or ``deployment``."""
+
+    time: str
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A curve with its interval, the baseline it is judged against, and what happened meanwhile.
+
+    Attributes:
+        title: What is drawn, in words.
+        unit: Title of the vertical axis: ``share``, ``s``.
+        points: In time order.
+        marks: Alarms and deployments.
+        level: The baseline's value, or None.
+        percent: Whether values are shares from 0 to 1, shown as percentages.
+    """
+
+    title: str
+    unit: str
+    points: tuple[Point, ...]
+    marks: tuple[Mark, ...] = ()
+    level: float | None = None
+    percent: bool = True
+
+    def sentence(self) -> str:
+        """What the picture shows, for who cannot see it."""
+        if not self.points:
+            return f"{self.title}: no complete window yet."
+        first, newest = self.points[0], self.points[-1]
+        lowest = min(self.points, key=lambda point: point.value)
+        alarms = sum(mark.kind == "alarm" for mark in self.marks)
+        return (
+            f"{self.title}: {self._say(first.value)} on {first.time[:10]}, {self._say(newest.value)} on {newest.time[:10]}, "
+            f"lowest {self._say(lowest.value)} on {lowest.time[:10]}; {alarms or 'no'} alarm{'' if alarms == 1 else 's'}."
+        )
+
+    def _say(self, value: float) -> str:
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.3g}"
+
+
+def specification(chart: Chart, width: int) -> dict[str, object]:
+    """The Vega-Lite specification of a chart ``width`` pixels wide."""
+    layers: list[dict[str, object]] = []
+    times = {"field": "time", "type": "temporal", "title": None, "scale": {"type": "utc"}}
+    times["axis"] = {"tickCount": max(3, width // 110), "labelOverlap": True, "grid": False, "format": _dates(chart.points)}
+    values = {
+        "field": "value",
+        "type": "quantitative",
+        "title": chart.unit,
+        "scale": {"zero": False, "nice": True},
+        "axis": {"tickCount": 4, **({"format": "%"} if chart.percent else {})},
+    }
+    data = {"values": [{"time": p.time, "value": p.value, "low": p.low, "high": p.high} for p in chart.points]}
+    x = {"x": times}
+    band = {"y": {**values, "field": "low"}, "y2": {"field": "high"}}
+    layers.append({"mark": {"type": "area", "color": "var(--accent)", "opacity": 0.18}, "encoding": {**x, **band}})
+    line = {"type": "line", "color": "var(--accent)", "strokeWidth": 1.6}
+    layers.append({"mark": line, "encoding": {**x, "y": values}})
+    if chart.level is not None:
+        rule = {"type": "rule", "color": "currentColor", "opacity": 0.55, "strokeDash": [4, 4]}
+        layers.append({"data": {"values": [{"value": chart.level}]}, "mark": rule, "encoding": {"y": values}})
+    layers += _happenings(chart.marks, times)
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "width": width - 60,
+        "height": HEIGHT,
+        "padding": 4,
+        "data": data,
+        "layer": layers,
+        "config": CONFIG,
+    }
+
+
+def _dates(points: Sequence[Point]) -> str:
+    days = 0 if len(points) < 2 else (int(points[-1].time[:4]) - int(points[0].time[:4])) * 365  # noqa: PLR2004
+    if days > 3 * 365:
+        return "%Y"
+    return "%b %Y" if len(points) > 1 and points[-1].time[:7] != points[0].time[:7] else "%d %b"
+
+
+def _happenings(marks: Sequence[Mark], times: Mapping[str, object]) -> list[dict[str, object]]:
+    looks = {"alarm": ("var(--bad)", [1, 0]), "deployment": ("var(--good)", [6, 3])}
+    layers: list[dict[str, object]] = []
+    for kind, (color, dash) in looks.items():
+        rows = [{"time": mark.time} for mark in marks if mark.kind == kind]
+        if rows:
+            rule = {"type": "rule", "color": color, "strokeWidth": 1.5, "strokeDash": dash}
+            layers.append({"data": {"values": rows}, "mark": rule, "encoding": {"x": times}})
+    return layers
+
+
+def svg(chart: Chart, width: int) -> str:
+    """The chart as one accessible inline ``<svg>`` element."""
+    text = _render(json.dumps(specification(chart, width), sort_keys=True))
+    return re.sub(r"<svg ", f'<svg role="img" aria-label="{escape(chart.sentence(), quote=True)}" ', text, count=1)
+
+
+def digest(chart: Chart) -> str:
+    """Digest of everything the picture depends on."""
+    return hashlib.sha256(json.dumps(specification(chart, WIDE), sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=512)  # one render costs tens of milliseconds and holds the interpreter
+def _render(specification_json: str) -> str:
+    import vl_convert
+
+    text = vl_convert.vegalite_to_svg(specification_json, allowed_base_urls=[])
+    # Inner marks repeat every data point to a screen reader; the figure carries one sentence instead.
+    return re.sub(r' (aria-label|role|aria-roledescription)="[^"]*"', "", str(text))
+
+
+def warm_up() -> None:
+    """Start the renderer (half a second) before the first page needs it."""
+    svg(Chart("warm-up", "share", (Point("2000-01-01T00:00:00Z", 0.5, 0.4, 0.6),)), NARROW)

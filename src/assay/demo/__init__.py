@@ -1,0 +1,1 @@
+"""The story told by ``assay demo``: real data, real attacks, computed verdicts."""

@@ -1,0 +1,1 @@
+"""assay.toml turned into wired objects, and the flows that run across the floors below."""

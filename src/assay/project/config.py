@@ -1,0 +1,359 @@
+"""assay.toml as values: every key known, typed and checked, with a sentence for each mistake."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from assay.errors import ConfigError
+from assay.storage.clock import parse_span
+
+FILE_NAME = "assay.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The table a model was trained on.
+
+    Attributes:
+        path: File or glob, absolute.
+        label: Name of its label column, or None.
+    """
+
+    path: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Where predictions are logged and which column is what; the names are those of assay.toml."""
+
+    path: str
+    time: str
+    prediction: str
+    engine: str = "duckdb"
+    confidence: str | None = None
+    latency_s: str | None = None
+    error: str | None = None
+    label: str | None = None
+    label_time: str | None = None
+    model: str | None = None
+    request_id: str | None = None
+    client: str | None = None
+    slices: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    """How predictions are watched.
+
+    Attributes:
+        window: ``"1d"``, or ``"1000rows"``.
+        false_alarm_every: Mean time between false alarms over all signals of the model together.
+    """
+
+    window: str = "1d"
+    false_alarm_every: timedelta = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTable:
+    """What must hold before the model goes live, as written in assay.toml."""
+
+    signed_by: tuple[str, ...]
+    approvers: tuple[str, ...] = ()
+    approvals: int = 0
+    require: tuple[str, ...] = ()
+    max_age: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One ``[models.NAME]`` table; paths are absolute."""
+
+    name: str
+    path: Path
+    framework: str | None = None
+    task: str = "classification"
+    tier: str = "standard"
+    known_good: Path | None = None
+    reference: str | None = None
+    suite: str | None = None
+    training: Training | None = None
+    predictions: Predictions | None = None
+    monitor: Monitoring = field(default_factory=Monitoring)
+    policy: PolicyTable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Who is told: apprise URLs by audience. They hold secrets: never logged, never stored."""
+
+    security: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    escalate_after: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectConfig:
+    """assay.toml, checked.
+
+    Attributes:
+        root: Folder that holds assay.toml; relative paths start here.
+        store: Folder of the embedded state, or a ``postgresql://`` URL.
+        checkpoints: Folders outside the database that get a copy of every checkpoint.
+    """
+
+    root: Path
+    name: str
+    store: str = ".assay"
+    checkpoints: tuple[Path, ...] = ()
+    witnesses: tuple[str, ...] = ()
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    alerts: Alerts = field(default_factory=Alerts)
+
+    @property
+    def folder(self) -> Path:
+        """Where keys, trust store, sidecars and known-good copies live: local, also with PostgreSQL."""
+        return self.root / (".assay" if "://" in self.store else self.store)
+
+    def model(self, name: str) -> ModelConfig:
+        """The model of this name.
+
+        Raises:
+            ConfigError: assay.toml has no such model.
+        """
+        if name in self.models:
+            return self.models[name]
+        known = ", ".join(sorted(self.models)) or "none"
+        raise ConfigError(
+            f"no model {name!r} in {self.root / FILE_NAME}: models there are {known}{_near(name, self.models)}"
+        )
+
+
+def find(start: Path) -> Path | None:
+    """The assay.toml of ``start`` or of the nearest folder above it."""
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    return None
+
+
+def read(path: Path) -> ProjectConfig:
+    """Read and check an assay.toml.
+
+    Raises:
+        ConfigError: The file is missing, is no TOML, or a key is unknown, missing or of the wrong kind.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as err:
+        raise ConfigError(f"no {path}: run assay init to make one") from err
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path} cannot be read: {err}") from err
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(f"{path} is not valid TOML: {err}") from err
+    return parse(data, root=path.parent.resolve())
+
+
+def parse(data: Mapping[str, object], *, root: Path) -> ProjectConfig:
+    """Check the parsed TOML of a project at ``root``.
+
+    Raises:
+        ConfigError: A key is unknown, missing or of the wrong kind.
+    """
+    top = _Keys(data, "assay.toml")
+    project = _Keys(top.table("project"), "[project]")
+    log = _Keys(top.table("log"), "[log]")
+    alerts = _Keys(top.table("alerts"), "[alerts]")
+    models = top.table("models")
+    config = ProjectConfig(
+        root=root,
+        name=project.text("name", root.name) or root.name,
+        store=project.text("store", ".assay") or ".assay",
+        checkpoints=tuple(root / Path(p).expanduser() for p in log.texts("checkpoints")),
+        witnesses=log.texts("witnesses"),
+        models={name: _model(name, models[name], root) for name in models},
+        alerts=Alerts(
+            security=alerts.texts("security"),
+            owners=alerts.texts("owners"),
+            escalate_after=alerts.span("escalate_after", Alerts().escalate_after),
+        ),
+    )
+    for keys in (top, project, log, alerts):
+        keys.nothing_else()
+    return config
+
+
+def _model(name: str, data: object, root: Path) -> ModelConfig:
+    where = f"[models.{name}]"
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where} is {type(data).__name__}, a table with at least `path` is wanted")
+    keys = _Keys(data, where)
+    known_good = keys.text("known_good")
+    reference = keys.text("reference")
+    suite = keys.text("suite")
+    config = ModelConfig(
+        name=name,
+        path=root / keys.need("path"),
+        framework=keys.text("framework"),
+        task=keys.one_of("task", ("classification", "regression")),
+        tier=keys.one_of("tier", ("standard", "critical")),
+        known_good=root / known_good if known_good else None,
+        reference=_at(root, reference) if reference else None,
+        suite=_at(root, suite) if suite else None,
+        training=_training(keys.table("training"), f"[models.{name}.training]", root),
+        predictions=_predictions(keys.table("predictions"), f"[models.{name}.predictions]", root),
+        monitor=_monitoring(keys.table("monitor"), f"[models.{name}.monitor]"),
+        policy=_policy(keys.table("policy"), f"[models.{name}.policy]"),
+    )
+    keys.nothing_else()
+    return config
+
+
+def _training(data: Mapping[str, object], where: str, root: Path) -> Training | None:
+    if not data:
+        return None
+    keys = _Keys(data, where)
+    training = Training(path=_at(root, keys.need("path")), label=keys.text("label"))
+    keys.nothing_else()
+    return training
+
+
+def _predictions(data: Mapping[str, object], where: str, root: Path) -> Predictions | None:
+    if not data:
+        return None
+    keys = _Keys(data, where)
+    optional = ("confidence", "latency_s", "error", "label", "label_time", "model", "request_id", "client")
+    predictions = Predictions(
+        path=_at(root, keys.need("path")),
+        time=keys.need("time"),
+        prediction=keys.need("prediction"),
+        engine=keys.text("engine", "duckdb") or "duckdb",
+        slices=keys.texts("slices"),
+        features=keys.texts("features") or None,
+        **{key: keys.text(key) for key in optional},
+    )
+    keys.nothing_else()
+    return predictions
+
+
+def _monitoring(data: Mapping[str, object], where: str) -> Monitoring:
+    keys = _Keys(data, where)
+    default = Monitoring()
+    monitor = Monitoring(
+        window=keys.text("window", default.window) or default.window,
+        false_alarm_every=keys.span("false_alarm_every", default.false_alarm_every),
+    )
+    keys.nothing_else()
+    return monitor
+
+
+def _policy(data: Mapping[str, object], where: str) -> PolicyTable | None:
+    if not data:
+        return None
+    keys = _Keys(data, where)
+    policy = PolicyTable(
+        signed_by=keys.texts("signed_by"),
+        approvers=keys.texts("approvers"),
+        approvals=keys.count("approvals"),
+        require=keys.texts("require"),
+        max_age=keys.span("max_age", timedelta(days=30)),
+    )
+    keys.nothing_else()
+    if not policy.signed_by:
+        raise ConfigError(f'{where} names no signer: signed_by = ["release@example.org"] says whose signature counts')
+    return policy
+
+
+def _at(root: Path, path: str) -> str:
+    return str(root / path)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+class _Keys:
+    """The keys of one table, each asked for once; what nobody asked for is a mistake."""
+
+    def __init__(self, data: Mapping[str, object], where: str) -> None:
+        self._data = data
+        self._where = where
+        self._asked: set[str] = set()
+
+    def _get(self, key: str) -> object:
+        self._asked.add(key)
+        return self._data.get(key)
+
+    def _wrong(self, key: str, value: object, wanted: str) -> ConfigError:
+        return ConfigError(f"{self._where} {key} is {value!r}, {wanted} is wanted")
+
+    def table(self, key: str) -> Mapping[str, object]:
+        value = self._get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self._wrong(key, value, "a table")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        value = self._get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise self._wrong(key, value, "text in quotes")
+        return value
+
+    def need(self, key: str) -> str:
+        value = self.text(key)
+        if value is None:
+            raise ConfigError(f"{self._where} lacks `{key}`")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise self._wrong(key, value, "a list of texts")
+        return tuple(value)
+
+    def one_of(self, key: str, choices: tuple[str, ...]) -> str:
+        value = self.text(key, choices[0]) or choices[0]
+        if value not in choices:
+            raise self._wrong(key, value, " or ".join(repr(choice) for choice in choices))
+        return value
+
+    def count(self, key: str) -> int:
+        value = self._get(key)
+        if value is None:
+            return 0
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self._wrong(key, value, "a whole number from 0")
+        return value
+
+    def span(self, key: str, default: timedelta) -> timedelta:
+        value = self.text(key)
+        if value is None:
+            return default
+        try:
+            return parse_span(value)
+        except ConfigError as err:
+            raise ConfigError(f"{self._where} {key}: {err.message}") from err
+
+    def nothing_else(self) -> None:
+        unknown = sorted(set(self._data) - self._asked)
+        if unknown:
+            raise ConfigError(
+                f"{self._where} has the unknown key {unknown[0]!r}{_near(unknown[0], self._asked)}; "
+                f"known keys: {', '.join(sorted(self._asked))}"
+            )

@@ -1,0 +1,217 @@
+"""Bytes: signing a model of the project, verifying it, and its known-good copies apart from production."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from assay.diagnosis.case import ByteFacts
+from assay.errors import AssayError, ConfigError, VerificationError
+from assay.keys.base import Signer
+from assay.project import checks
+from assay.project.data import sign_lineage
+from assay.project.project import Project
+from assay.release.store import live_at
+from assay.signing.bundle import About
+from assay.signing.sign import Signed
+from assay.signing.sign import sign as sign_path
+from assay.signing.signers import SignedBy
+from assay.signing.store import StoredVersions
+from assay.signing.verify import VerifiedModel
+from assay.signing.verify import verify as verify_path
+from assay.storage.clock import utc_text
+
+FINDINGS_IN_LOG = 200
+
+
+def sign_model(
+    project: Project,
+    name: str,
+    signer: Signer,
+    *,
+    now: datetime,
+    expires: datetime | None = None,
+    ignore: Sequence[Path] = (),
+    signature: Path | None = None,
+) -> tuple[Signed, dict[str, object]]:
+    """Sign a model, bind its lineage statement, keep a known-good copy, and log all of it.
+
+    Returns:
+        What was signed, and what else was made, by name, for the person who asked.
+
+    Raises:
+        ConfigError: There is no such model.
+        ArtifactError: Its files cannot be read or must not be signed.
+        StorageError: The copy could not be written.
+    """
+    model = project.config.model(name)
+    memory = StoredVersions(project.state)
+    former = memory.seen(name)
+    statements, extra = sign_lineage(project, name, signer, now=now, ignore=ignore, signature=signature)
+    about = About(
+        name=name,
+        version=former[0] + 1 if former else 1,
+        created=utc_text(now),
+        expires=utc_text(expires) if expires else None,
+        previous_root=former[1] if former else None,
+        statements=statements,
+    )
+    signed = sign_path(
+        model.path, signer, signature=signature, ignore=ignore, about=about, log=project.log, actor=project.actor, now=now
+    )
+    copy = _keep(project, name, signed, about.version, now)
+    memory.remember(name, about.version, signed.manifest.root, now)
+    return signed, {"version": about.version, **extra, "known_good": str(copy)}
+
+
+def _keep(project: Project, name: str, signed: Signed, version: int, now: datetime) -> Path:
+    """Copy the signed files apart from production, and verify the copy: a bad copy is no known-good one."""
+    model = project.config.model(name)
+    target = copy_folder(project, name, version, signed.manifest.root)
+    if not target.exists():
+        scratch = target.with_name(target.name + ".tmp")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        for file in signed.manifest.files:
+            source = model.path / file.name if model.path.is_dir() else model.path
+            (scratch / "files" / file.name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, scratch / "files" / file.name, follow_symlinks=False)
+        shutil.copyfile(signed.bundle_path, scratch / "model.sig")
+        scratch.rename(target)
+    open_copy(project, name, target, now=now).close()
+    return target
+
+
+def copy_folder(project: Project, name: str, version: int, root: str) -> Path:
+    """Where the known-good copy of a version lies."""
+    return project.places.vault(project.config.model(name)) / f"{version:04d}-{root[:12]}"
+
+
+def open_copy(project: Project, name: str, folder: Path, *, now: datetime) -> VerifiedModel:
+    """A known-good copy, verified against the policy like any other model; never opened when it fails.
+
+    Raises:
+        VerificationError: The copy is not what was signed.
+    """
+    model = project.config.model(name)
+    path = folder / "files"
+    if not model.path.is_dir():  # a single file: its copy is the one file there
+        only = list(path.iterdir()) if path.is_dir() else []
+        path = only[0] if len(only) == 1 else path
+    return verify_path(path, signature=folder / "model.sig", signers=signers(project, name), now=now, hold=True)
+
+
+def signers(project: Project, name: str) -> SignedBy:
+    """Whose signature counts for a model: the policy's signers, or without a policy anybody in the trust store.
+
+    Raises:
+        ConfigError: Nobody is trusted.
+    """
+    policy = project.config.model(name).policy
+    trust = project.trust
+    identities = policy.signed_by if policy else tuple(sorted({key.identity for key in trust.keys}))
+    if not identities:
+        raise ConfigError("nobody is trusted to sign: assay keys trust IDENTITY KEY.pub, or set signed_by in the policy")
+    return SignedBy(trust, identities)
+
+
+def verify_model(
+    project: Project,
+    name: str,
+    *,
+    now: datetime,
+    signature: Path | None = None,
+    ignore: Sequence[Path] = (),
+    hold: bool = False,
+) -> VerifiedModel:
+    """Verify the bytes of a model where they are deployed; the result is logged when refused and dated always.
+
+    Args:
+        project: Whose model.
+        name: Which.
+        now: The present.
+        signature: Where its signature is; default beside it.
+        ignore: Paths that the signature leaves out.
+        hold: Keep a sealed copy, to load from.
+
+    Raises:
+        VerificationError: Any file, tensor, signature or signer is not as signed; with every reason.
+    """
+    model = project.config.model(name)
+    try:
+        verified = verify_path(
+            model.path,
+            signature=signature,
+            signers=signers(project, name),
+            ignore=ignore,
+            now=now,
+            versions=StoredVersions(project.state),
+            hold=hold,
+        )
+    except VerificationError as err:
+        position = log_refusal(project, name, model.path, err, now=now)
+        body = {"findings": [finding.as_json() for finding in err.findings]}
+        checks.record(
+            project.state, name, "bytes", outcome="fail", detail=err.message, now=now, body=body, position=position
+        )
+        raise
+    except AssayError as err:
+        checks.record(project.state, name, "bytes", outcome="unknown", detail=err.message, now=now)
+        raise
+    body = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
+    detail = f"all {len(verified.manifest.files)} files as signed by {verified.signer}"
+    checks.record(project.state, name, "bytes", outcome="pass", detail=detail, now=now, body=body)
+    return verified
+
+
+def log_refusal(project: Project, subject: str, path: Path, error: VerificationError, *, now: datetime) -> int:
+    """Log that a model was refused, with every reason; an incident follows from the entry.
+
+    Returns:
+        Position of the entry.
+    """
+    data: dict[str, object] = {
+        "path": str(path),
+        "reason": error.message,
+        "findings": [finding.as_json() for finding in error.findings[:FINDINGS_IN_LOG]],
+        "reasons": len(error.findings),
+    }
+    return project.log.append("verify.refused", subject, data, actor=project.actor, now=now)
+
+
+def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now: datetime) -> ByteFacts:
+    """What digests and signatures say about the deployed bytes, for the diagnosis."""
+    live = live_at(project.state, name, now)
+    recorded = live.root if live else None
+    try:
+        verified = verify_model(project, name, now=now)
+    except VerificationError:
+        return ByteFacts(
+            recorded_root=recorded,
+            live_root=measured_root(project, name),
+            live_signed=False,
+            served_roots=tuple(served_roots),
+            refused=True,
+        )
+    except AssayError:  # the files cannot be read: said as "missing" by the evidence, never guessed
+        return ByteFacts(recorded_root=recorded, served_roots=tuple(served_roots))
+    return ByteFacts(
+        recorded_root=recorded,
+        live_root=verified.root,
+        live_signed=True,
+        live_signer=verified.signer,
+        served_roots=tuple(served_roots),
+    )
+
+
+def measured_root(project: Project, name: str) -> str | None:
+    """Root digest of the bytes that lie there, whoever signed them; None when they cannot be read."""
+    from assay.artifacts.measure import measure
+
+    model = project.config.model(name)
+    try:
+        return measure(model.path).root
+    except AssayError:
+        return None

@@ -1,0 +1,55 @@
+"""Whose keys count: changes to the trust store, each with its log entry."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from assay.errors import KeyFileError
+from assay.keys.pem import read_public
+from assay.project.project import Project
+from assay.signing import store as signing_store
+from assay.signing.trust import TrustedKey
+
+
+def trust_key(project: Project, identity: str, public: Path, *, until: datetime | None, now: datetime) -> TrustedKey:
+    """Let the key in a file count as an identity, from now on.
+
+    Raises:
+        KeyFileError: The file holds no key we verify with.
+        PolicyError: The key is there already.
+    """
+    end = until.replace(tzinfo=UTC) if until and until.tzinfo is None else until
+    verifier = read_public(public)
+    store = project.trust.trust(identity, verifier.public_pem(), since=now, until=end)
+    project.places.trust.parent.mkdir(parents=True, exist_ok=True)
+    signing_store.write(project.places.trust, store)
+    key = next(key for key in store.keys if key.key_id == verifier.key_id)
+    data = {"identity": identity, "key_id": key.key_id, "until": key.until, "trust_digest": store.digest}
+    project.log.append("key.trusted", identity, data, actor=project.actor, now=now)
+    return key
+
+
+def revoke_key(project: Project, key_id: str, *, at: datetime | None, now: datetime) -> TrustedKey:
+    """Refuse what a key signed from a moment on.
+
+    Args:
+        project: Whose trust store.
+        key_id: The whole key id, or enough of its first digits to be the only one.
+        at: From when on; None for now.
+        now: The present.
+
+    Raises:
+        KeyFileError: No key, or more than one, begins so.
+    """
+    store = project.trust
+    meant = [key for key in store.keys if key.key_id.startswith(key_id.lower())]
+    if len(meant) != 1 or not key_id:
+        raise KeyFileError(f"{len(meant)} trusted keys begin with {key_id!r}, one is wanted: see assay keys list")
+    moment = now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
+    store = store.revoke(meant[0].key_id, at=moment)
+    signing_store.write(project.places.trust, store)
+    key = next(key for key in store.keys if key.key_id == meant[0].key_id)
+    data = {"identity": key.identity, "key_id": key.key_id, "revoked": key.revoked, "trust_digest": store.digest}
+    project.log.append("key.revoked", key.identity, data, actor=project.actor, now=now)
+    return key

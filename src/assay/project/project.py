@@ -1,0 +1,256 @@
+"""assay.toml, wired: one object that opens state, log, trust and incidents when they are first asked for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.project import config as toml
+from assay.project.config import ModelConfig, ProjectConfig
+from assay.signing import store as signing_store
+from assay.signing.trust import TrustStore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from assay.audit.log import AuditLog
+    from assay.incidents.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things lie below the project's state folder.
+
+    Attributes:
+        folder: The state folder, ``.assay``.
+    """
+
+    folder: Path
+
+    @property
+    def keys(self) -> Path:
+        """Folder of signing keys made here."""
+        return self.folder / "keys"
+
+    @property
+    def trust(self) -> Path:
+        """The trust store."""
+        return self.folder / "trust.json"
+
+    @property
+    def log_key(self) -> Path:
+        """The log's own key, which signs checkpoints and nothing else."""
+        return self.folder / "log.key"
+
+    @property
+    def rows(self) -> Path:
+        """Folder of row digests of training data."""
+        return self.folder / "rows"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of validation reports."""
+        return self.folder / "reports"
+
+    def vault(self, model: ModelConfig) -> Path:
+        """Folder of a model's signed known-good copies, one per version."""
+        return model.known_good or self.folder / "vault" / model.name
+
+
+class Project:
+    """A project: its configuration and the state that belongs to it.
+
+    Everything is opened when first used, so that a command pays only for what it needs.
+
+    Attributes:
+        config: assay.toml, checked.
+        places: Where files lie.
+        actor: Who acts, as the audit log names them.
+    """
+
+    def __init__(self, config: ProjectConfig, *, now: datetime, actor: str) -> None:
+        self.config = config
+        self.places = Places(config.folder)
+        self.actor = actor
+        self._opened = now
+
+    @classmethod
+    def open(cls, path: Path, *, now: datetime, actor: str) -> Project:
+        """Read assay.toml; state is made when first needed.
+
+        Raises:
+            ConfigError: assay.toml is missing or wrong.
+        """
+        return cls(toml.read(path), now=now, actor=actor)
+
+    @cached_property
+    def state(self) -> Engine:
+        """The database of everything but the log."""
+        from assay.storage.database import open_state
+
+        return open_state(self._database("state.db"))
+
+    @property
+    def log_database(self) -> str | Path:
+        """The audit log's database: a file of its own, or the project's PostgreSQL."""
+        return self._database("audit.db")
+
+    @cached_property
+    def log(self) -> AuditLog:
+        """The audit log."""
+        from assay.audit.log import AuditLog
+
+        return AuditLog.open(
+            self.log_database,
+            key=self.places.log_key,
+            origin=self.log_origin,
+            checkpoints=self.checkpoint_folders,
+            now=self._opened,
+        )
+
+    @property
+    def checkpoint_folders(self) -> Sequence[Path]:
+        """Folders outside the database that hold a copy of every checkpoint."""
+        if self.config.checkpoints:
+            return self.config.checkpoints
+        state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return (Path(state_home) / "assay" / "checkpoints",)
+
+    @property
+    def log_origin(self) -> str:
+        """The log's name in its checkpoints: unique, made with its key, so that two projects of one name never share."""
+        from assay.audit.checkpoint import NoteKey
+
+        if self.places.log_key.exists():
+            return NoteKey.read(self.places.log_key).verifier.name
+        name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in self.config.name)
+        return f"assay.local/{name}-{secrets.token_hex(6)}"
+
+    @property
+    def trust(self) -> Path:
+        """The trust store."""
+        return self.folder / "trust.json"
+
+    @property
+    def log_key(self) -> Path:
+        """The log's own key, which signs checkpoints and nothing else."""
+        return self.folder / "log.key"
+
+    @property
+    def rows(self) -> Path:
+        """Folder of row digests of training data."""
+        return self.folder / "rows"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of validation reports."""
+        return self.folder / "reports"
+
+    def vault(self, model: ModelConfig) -> Path:
+        """Folder of a model's signed known-good copies, one per version."""
+        return model.known_good or self.folder / "vault" / model.name
+
+
+class Project:
+    """A project: its configuration and the state that belongs to it.
+
+    Everything is opened when first used, so that a command pays only for what it needs.
+
+    Attributes:
+        config: assay.toml, checked.
+        places: Where files lie.
+        actor: Who acts, as the audit log names them.
+    """
+
+    def __init__(self, config: ProjectConfig, *, now: datetime, actor: str) -> None:
+        self.config = config
+        self.places = Places(config.folder)
+        self.actor = actor
+        self._opened = now
+
+    @classmethod
+    def open(cls, path: Path, *, now: datetime, actor: str) -> Project:
+        """Read assay.toml; state is made when first needed.
+
+        Raises:
+            ConfigError: assay.toml is missing or wrong.
+        """
+        return cls(toml.read(path), now=now, actor=actor)
+
+    @cached_property
+    def state(self) -> Engine:
+        """The database of everything but the log."""
+        from assay.storage.database import open_state
+
+        return open_state(self._database("state.db"))
+
+    @property
+    def log_database(self) -> str | Path:
+        """The audit log's database: a file of its own, or the project's PostgreSQL."""
+        return self._database("audit.db")
+
+    @cached_property
+    def log(self) -> AuditLog:
+        """The audit log."""
+        from assay.audit.log import AuditLog
+
+        return AuditLog.open(
+            self.log_database,
+            key=self.places.log_key,
+            origin=self.log_origin,
+            checkpoints=self.checkpoint_folders,
+            now=self._opened,
+        )
+
+    @property
+    def checkpoint_folders(self) -> Sequence[Path]:
+        """Folders outside the database that hold a copy of every checkpoint."""
+        if self.config.checkpoints:
+            return self.config.checkpoints
+        state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return (Path(state_home) / "assay" / "checkpoints",)
+
+    @property
+    def log_origin(self) -> str:
+        """The log's name in its checkpoints, unique to this project."""
+        place = self.places.origin
+        if not place.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(f"assay.local/{self.config.name}-{secrets.token_hex(6)}\n", encoding="utf-8")
+        return place.read_text(encoding="utf-8").strip()
+
+    @property
+    def trust(self) -> TrustStore:
+        """Whose keys count; read anew each time, since a revocation must count at once."""
+        if not self.places.trust.exists():
+            return TrustStore()
+        return signing_store.read(self.places.trust)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Incidents and the people to tell."""
+        from assay.incidents.audiences import Channels
+        from assay.incidents.desk import Desk
+
+        alerts = self.config.alerts
+        channels = Channels(security=alerts.security, owners=alerts.owners)
+        return Desk(self.state, self.log, channels, escalate_after=alerts.escalate_after, actor="assay")
+
+    def tell(self, now: datetime) -> Sequence[int]:
+        """Open incidents from new log entries, escalate and send what is due; run after every verb.
+
+        Returns:
+            Numbers of the incidents opened or fed.
+        """
+        return self.desk.run(now).touched
+
+    def _database(self, name: str) -> str | Path:
+        if "://" in self.config.store:
+            return self.config.store
+        return self.places.folder / name

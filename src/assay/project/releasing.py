@@ -1,0 +1,318 @@
+"""Going live: requested, reviewed, held against the policy, deployed, and rolled back."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Literal, cast
+
+from assay.errors import ApprovalError, AssayError, PolicyError, VerificationError
+from assay.findings import Finding, Severity
+from assay.keys.base import Signer
+from assay.project import integrity
+from assay.project.project import Project
+from assay.release import approval, gate, store
+from assay.release.approval import ReviewSubject, Tally
+from assay.release.deployment import Deployment, ReleaseRequest
+from assay.release.gate import Decision, Evidence, GateFacts
+from assay.release.policy import ReleasePolicy
+from assay.signing.statement import LINEAGE, VALIDATION, Envelope, Opened, open_envelope, seal
+from assay.signing.store import StoredVersions
+from assay.signing.verify import VerifiedModel
+from assay.storage.clock import from_text
+
+ENVIRONMENT = "production"
+PREDICATES = {"validation": VALIDATION, "lineage": LINEAGE}
+
+
+def policy_of(project: Project, name: str) -> ReleasePolicy:
+    """The release policy of a model.
+
+    Raises:
+        PolicyError: assay.toml has none, or it can never be met.
+    """
+    table = project.config.model(name).policy
+    if table is None:
+        raise PolicyError(
+            f'[models.{name}] has no policy: add [models.{name}.policy] with signed_by = ["release@example.org"]'
+        )
+    return ReleasePolicy(
+        signed_by=frozenset(table.signed_by),
+        approvers=frozenset(table.approvers),
+        approvals=table.approvals,
+        require=frozenset(table.require),
+        max_age=table.max_age,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The bytes that would go live and everything signed about them.
+
+    Attributes:
+        verified: The model where it lies; None when verification refused it.
+        root: Root digest of the bytes there, hex; of the signed ones when they are refused.
+        refusals: Why verification refused it.
+        evidence: Checked statements about these bytes.
+        unreadable: Why other statements do not count.
+        data_root: Root digest of the training data, hex; empty without lineage.
+        report: Digest of the newest validation statement; empty without one.
+    """
+
+    verified: VerifiedModel | None
+    root: str
+    refusals: tuple[Finding, ...]
+    evidence: tuple[Evidence, ...]
+    unreadable: tuple[Finding, ...]
+    data_root: str
+    report: str
+
+
+def candidate(project: Project, name: str, *, now: datetime) -> Candidate:
+    """Verify the bytes where they lie and open every statement about them."""
+    refusals: tuple[Finding, ...] = ()
+    verified: VerifiedModel | None = None
+    try:
+        verified = integrity.verify_model(project, name, now=now)
+        root = verified.root
+    except VerificationError as err:
+        refusals = err.findings or (Finding("signature.refused", name, Severity.CRITICAL, err.message),)
+        root = integrity.measured_root(project, name) or "unknown"
+    evidence: list[Evidence] = []
+    unreadable: list[Finding] = []
+    data_root = ""
+    for kind, predicate in PREDICATES.items():
+        for envelope in store.statements(project.state, name, kind=kind, root=root):
+            try:
+                opened = open_envelope(envelope, project.trust, predicate_type=predicate, now=now)
+            except VerificationError as err:
+                unreadable.append(Finding("statement.refused", kind, Severity.WARNING, err.message))
+                continue
+            evidence.append(_evidence(kind, envelope, opened))
+            if kind == "lineage":
+                data_root = _data_root(opened)
+    reports = [one for one in evidence if one.kind == "validation"]
+    newest = max(reports, key=lambda one: (one.created is not None, one.created), default=None)
+    return Candidate(
+        verified, root, refusals, tuple(evidence), tuple(unreadable), data_root, newest.digest if newest else ""
+    )
+
+
+def _evidence(kind: str, envelope: Envelope, opened: Opened) -> Evidence:
+    predicate = opened.statement.predicate
+    outcome: Literal["pass", "fail", "insufficient"] = "pass"  # lineage is a record: being there and signed is enough
+    if kind == "validation":
+        said = str(predicate.get("result", ""))
+        outcome = cast("Literal['pass', 'fail', 'insufficient']", _OUTCOMES.get(said, "insufficient"))
+    created = predicate.get("created")
+    try:
+        moment = from_text(created) if isinstance(created, str) else None
+    except AssayError:
+        moment = None
+    return Evidence(kind=kind, outcome=outcome, identity=opened.identity, created=moment, digest=envelope.digest)
+
+
+_OUTCOMES = {"PASSED": "pass", "WARNED": "insufficient", "FAILED": "fail"}
+
+
+def _data_root(opened: Opened) -> str:
+    data = opened.statement.predicate.get("dataset")
+    root = data.get("multiset_root") if isinstance(data, dict) else None
+    return root if isinstance(root, str) else ""
+
+
+def request(project: Project, name: str, *, requester: str, now: datetime) -> ReleaseRequest:
+    """The open release request for the bytes that lie there now; made when there is none."""
+    found = candidate(project, name, now=now)
+    return _request(project, name, found, requester=requester, now=now)
+
+
+def _request(project: Project, name: str, found: Candidate, *, requester: str, now: datetime) -> ReleaseRequest:
+    known = store.open_request(project.log, model=name, root=found.root, environment=ENVIRONMENT)
+    if known is not None:
+        return known
+    return store.request_release(
+        project.log, model=name, root=found.root, environment=ENVIRONMENT, requester=requester, now=now
+    )
+
+
+def _subject(name: str, found: Candidate, policy: ReleasePolicy, asked: ReleaseRequest) -> ReviewSubject:
+    return ReviewSubject(
+        model=name,
+        model_root=found.root,
+        data_root=found.data_root,
+        policy_digest=policy.digest,
+        report_digest=found.report,
+        environment=ENVIRONMENT,
+        request_id=asked.id,
+    )
+
+
+def review(
+    project: Project,
+    name: str,
+    signer: Signer,
+    *,
+    decision: Literal["approve", "reject"],
+    reason: str,
+    expires_after: timedelta,
+    now: datetime,
+) -> tuple[str, ReviewSubject]:
+    """Sign a human decision about exactly the bytes, data, policy and report that are there now.
+
+    Returns:
+        The reviewer's identity, and what was reviewed.
+
+    Raises:
+        ApprovalError: No release was requested, or the key is nobody's who may approve.
+        VerificationError: The key is not trusted.
+    """
+    policy = policy_of(project, name)
+    identity = project.trust.identify(signer.key_id, now).identity
+    if identity.casefold() not in {one.casefold() for one in policy.approvers}:
+        names = ", ".join(sorted(policy.approvers)) or "nobody"
+        raise ApprovalError(f"{identity} is not an approver of {name}: the policy names {names}")
+    found = candidate(project, name, now=now)
+    if found.verified is None:
+        raise ApprovalError(f"{name} is refused by verification, there is nothing to approve: assay verify {name}")
+    asked = store.open_request(project.log, model=name, root=found.root, environment=ENVIRONMENT)
+    if asked is None:
+        raise ApprovalError(f"nobody has asked for {name} to go live: assay gate {name} asks")
+    subject = _subject(name, found, policy, asked)
+    envelope = approval.approve(
+        subject, signer, decision=decision, reason=reason, created=now, expires=now + expires_after
+    )
+    store.save_statement(project.state, envelope, model=name, kind="approval", root=found.root, created=now)
+    kind = "approval.given" if decision == "approve" else "approval.rejected"
+    data = {**subject.as_json(), "identity": identity, "reason": reason, "statement": envelope.digest}
+    project.log.append(kind, name, data, actor=identity, now=now)
+    return identity, subject
+
+
+def decide(project: Project, name: str, *, requester: str, now: datetime) -> Decision:
+    """Hold the bytes that lie there now against the policy; the decision is logged with every rule's reason."""
+    policy = policy_of(project, name)
+    found = candidate(project, name, now=now)
+    asked = _request(project, name, found, requester=requester, now=now)
+    decision = gate.decide(_facts(project, name, found, policy, asked, now), policy, now)
+    kind = {"admit": "gate.admitted", "refuse": "gate.refused", "unknown": "gate.unknown"}[decision.outcome]
+    project.log.append(kind, name, decision.as_json(), actor=project.actor, now=now)
+    return decision
+
+
+def _facts(
+    project: Project, name: str, found: Candidate, policy: ReleasePolicy, asked: ReleaseRequest, now: datetime
+) -> GateFacts:
+    verified = found.verified
+    tally: Tally = approval.count(
+        store.statements(project.state, name, kind="approval", root=found.root),
+        _subject(name, found, policy, asked),
+        policy,
+        project.trust,
+        requester=asked.requester,
+        model_signer=verified.signer if verified else "",
+        now=now,
+        used=store.used_approvals(project.log, name),
+    )
+    return GateFacts(
+        model=name,
+        root=found.root,
+        environment=ENVIRONMENT,
+        signer=verified.signer if verified else None,
+        refusals=found.refusals,
+        evidence=found.evidence,
+        unreadable=found.unreadable,
+        bound=verified.about.statements if verified and verified.about else {},
+        tally=tally,
+        policy_findings=store.check_deployments(project.state, project.log, name),
+    )
+
+
+def summary(decision: Decision, signer: Signer) -> Envelope:
+    """The decision as a signed verification summary that other tools can enforce without calling us."""
+    return seal(gate.vsa(decision, version=installed_version("assay")), signer)
+
+
+def deploy(project: Project, name: str, *, now: datetime) -> Deployment:
+    """Ask the gate once more and, when it admits, record that these bytes are live from now on.
+
+    Raises:
+        PolicyError: The gate does not admit them.
+        VerificationError: The bytes are not as signed.
+    """
+    verified = integrity.verify_model(project, name, now=now)
+    model_policy = project.config.model(name).policy
+    decision: Decision | store.UnsafeNoGate = store.UnsafeNoGate()
+    if model_policy is not None:
+        decision = decide(project, name, requester=project.actor, now=now)
+        if decision.outcome != "admit":
+            reasons = "; ".join(rule.detail for rule in decision.rules if rule.outcome != "admit")
+            raise PolicyError(f"{name} may not go live ({decision.outcome}): {reasons}")
+    number = verified.about.version if verified.about else 0
+    copy = integrity.copy_folder(project, name, number, verified.root)
+    return store.deploy(
+        project.state,
+        project.log,
+        decision=decision,
+        model=name,
+        root=verified.root,
+        version=number,
+        environment=ENVIRONMENT,
+        actor=project.actor,
+        known_good=str(copy) if copy.is_dir() else None,
+        now=now,
+    )
+
+
+def rollback(project: Project, name: str, *, reason: str, now: datetime) -> Deployment:
+    """Put the last good version's verified copy back in place, and record that it is live again.
+
+    The bytes are exchanged only after the copy was verified; what lay there is kept beside, not deleted.
+
+    Raises:
+        PolicyError: There is no earlier version, or it has no known-good copy.
+        VerificationError: The copy is not as signed.
+    """
+    history = store.synchronise(project.state, project.log, name)
+    from assay.release.deployment import last_good
+
+    target = last_good(history)
+    if target is None:
+        raise PolicyError(f"{name} has no earlier version to return to: deploy one that passes the gate")
+    restore(project, name, target, now=now)
+    StoredVersions(project.state).allow(name, target.version, target.root, now)
+    return store.rollback(
+        project.state, project.log, model=name, actor=project.actor, reason=reason, now=now, to=target.root
+    )
+
+
+def restore(project: Project, name: str, target: Deployment, *, now: datetime) -> Path:
+    """Put the verified known-good copy of a deployment where the model is deployed.
+
+    Returns:
+        Where what lay there before was set aside.
+    """
+    if target.known_good is None or not Path(target.known_good).is_dir():
+        raise PolicyError(f"version {target.version} of {name} has no known-good copy here: restore it from a backup")
+    copy = Path(target.known_good)
+    integrity.open_copy(project, name, copy, now=now).close()
+    model = project.config.model(name)
+    aside = project.places.folder / "set-aside" / f"{name}-{now:%Y%m%dT%H%M%S%f}"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    if model.path.is_dir():
+        fresh = model.path.with_name(f".{model.path.name}.restoring")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(copy / "files", fresh)
+        shutil.copyfile(copy / "model.sig", fresh / "model.sig")
+        shutil.move(model.path, aside)
+        fresh.rename(model.path)
+        return aside
+    only = next((copy / "files").iterdir())
+    if model.path.exists():
+        shutil.move(model.path, aside)
+    shutil.copyfile(only, model.path)
+    shutil.copyfile(copy / "model.sig", model.path.with_name(model.path.name + ".sig"))
+    return aside
