@@ -23,6 +23,7 @@ MAX_DEPTH = 32
 """Deepest nesting of an entry's data."""
 
 _KIND = re.compile(r"[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)+")
+_WHOLE = 2**53
 _FIELDS = frozenset({"version", "kind", "subject", "time", "actor", "data"})
 
 
@@ -112,7 +113,7 @@ class Logged:
 def _read(body: bytes) -> Entry:
     if len(body) > MAX_BYTES:
         raise ValueError(f"they are longer than {MAX_BYTES} bytes")
-    fields = json.loads(body.decode())
+    fields = json.loads(body.decode(), parse_int=_number)
     if not isinstance(fields, dict) or fields.keys() != _FIELDS:
         raise ValueError("they do not have the fields of an entry")
     if fields["version"] != VERSION:
@@ -121,6 +122,12 @@ def _read(body: bytes) -> Entry:
     if not (isinstance(data, dict) and all(isinstance(each, str) for each in (kind, subject, time, actor))):
         raise ValueError("a field is of the wrong type")
     return Entry(kind, subject, from_text(time), actor, data)
+
+
+def _number(digits: str) -> int | float:
+    # RFC 8785 writes the float 1e17 as 100000000000000000; beyond 2**53 no integer was ever put in.
+    number = int(digits)
+    return number if abs(number) < _WHOLE else float(digits)
 
 
 def _plain(value: Mapping[str, object], path: str, depth: int = 0) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Engine, delete, insert, or_, select, update
+from sqlalchemy import Engine, Row, delete, insert, select, update
 
 from assay.errors import StorageError
 from assay.storage.clock import from_text, utc_text
@@ -48,9 +48,9 @@ class Timers:
 
     def due(self, now: datetime) -> list[str]:
         """Return the names whose turn it is and that nobody works on, longest waiting first."""
-        query = select(timers.c.name).where(timers.c.due <= utc_text(now), _free(now))
         with reading(self._engine) as connection:
-            return [str(name) for name in connection.execute(query.order_by(timers.c.due, timers.c.name)).scalars()]
+            rows = connection.execute(select(timers).order_by(timers.c.due, timers.c.name)).all()
+        return [row.name for row in rows if _is_due(row, now)]
 
     def take(self, name: str, owner: str, now: datetime, lease: timedelta) -> bool:
         """Take the turn.
@@ -64,13 +64,13 @@ class Timers:
         Returns:
             Whether the turn is the caller's; False when it is not due or another one has it.
         """
-        claim = (
-            update(timers)
-            .where(timers.c.name == name, timers.c.due <= utc_text(now), _free(now))
-            .values(lease_until=utc_text(now + lease), lease_owner=owner)
-        )
-        with writing(self._engine) as connection:
-            return connection.execute(claim).rowcount == 1
+        with writing(self._engine, alone=True) as connection:
+            row = connection.execute(select(timers).where(timers.c.name == name)).first()
+            if row is None or not _is_due(row, now):
+                return False
+            claim = update(timers).where(timers.c.name == name)
+            connection.execute(claim.values(lease_until=utc_text(now + lease), lease_owner=owner))
+            return True
 
     def done(self, name: str, now: datetime, *, owner: str | None = None) -> None:
         """End the turn; the next one is a period after this moment.
@@ -111,5 +111,9 @@ class Timers:
         return None if due is None else from_text(due)
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
-    return or_(timers.c.lease_until.is_(None), timers.c.lease_until <= utc_text(now))
+def _is_due(row: Row[tuple[object, ...]], now: datetime) -> bool:
+    if row.lease_until is not None and from_text(row.lease_until) > now:
+        return False
+    wait = from_text(row.due) - now
+    # Further away than a whole period: the clock went back since the last turn, which must not silence a check.
+    return wait <= timedelta(0) or wait > timedelta(seconds=row.every_s)
