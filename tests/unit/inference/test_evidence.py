@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assay.inference.evidence import LOOK_BACKS, TILTS, Watch, cap_of, e_bh, log_evidence, over_look_backs, paths
+from assay.inference.natural import Natural
+
+
+def _known(p: float = 0.1, *, rows: float = 1e9, design: float = 1.0, windows: int = 60) -> Natural:
+    one = np.array([p])
+    return Natural(one, one[None], np.array([design]), one * rows, np.array([rows]), np.array([1000.0]), windows)
+
+
+def _watch(natural: Natural, *, floor: float = 0.0, sign: float = 1.0, cap: float | None = None, n: int = 1) -> Watch:
+    return Watch(natural, np.array([floor]), np.array([sign]), np.zeros(n, dtype=np.intp), cap)
+
+
+def _at(events: float, rows: float, watch: Watch) -> float:
+    path = paths(np.array([[events]]), np.array([[rows]]), watch)
+    return float(log_evidence(path, np.array([0]), np.array([0]))[0, 0])
+
+
+def test_with_a_known_share_it_is_the_mixture_of_likelihood_ratios() -> None:
+    p, s, n = 0.1, 150.0, 1000.0
+    wanted = np.log(np.mean(np.exp(TILTS * s - n * np.log(1 - p + p * np.exp(TILTS)))))
+    assert _at(s, n, _watch(_known(p))) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_fall_is_the_rise_of_the_others() -> None:
+    down = _at(60, 1000, _watch(_known(0.1), floor=0.01, sign=-1.0))
+    up = _at(940, 1000, _watch(_known(0.9), floor=0.01))
+    assert down == pytest.approx(up, rel=1e-9)
+
+
+def test_e_has_expectation_at_most_one_at_the_edge_of_the_floor() -> None:
+    # Exact, by summing over all outcomes of one window.
+    from scipy.stats import binom
+
+    p, floor, n = 0.05, 0.01, 200
+    events = np.arange(n + 1, dtype=float)
+    path = paths(events[:, None], np.full((n + 1, 1), float(n)), _watch(_known(p), floor=floor, n=n + 1))
+    index = np.arange(n + 1)
+    e = np.exp(log_evidence(path, index, index)[:, 0])
+    assert float(binom.pmf(events, n, p + floor) @ e) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("weaker", [_known(rows=5000.0), _known(design=4.0)])
+def test_a_small_baseline_and_natural_variation_both_lower_the_evidence(weaker: Natural) -> None:
+    assert _at(150, 1000, _watch(weaker)) < _at(150, 1000, _watch(_known())) - 0.5
+
+
+def test_one_window_brings_no_more_than_the_cap() -> None:
+    assert _at(900, 1000, _watch(_known(), cap=5.0)) <= 5.0 < _at(900, 1000, _watch(_known()))
+
+
+def test_a_cap_is_kept_without_knowledge_of_variation_too() -> None:
+    assert _at(900, 1000, _watch(_known(windows=2), cap=5.0)) <= 5.0
+
+
+def test_empty_windows_say_nothing() -> None:
+    assert _at(0, 0, _watch(_known())) == pytest.approx(0.0)
+
+
+def test_look_backs_that_do_not_fit_have_no_evidence() -> None:
+    path = paths(np.full((5, 1), 300.0), np.full((5, 1), 1000.0), _watch(_known(), n=5))
+    out = over_look_backs(lambda a, b: log_evidence(path, a, b)[:, 0], 5)
+    for i, back in enumerate(LOOK_BACKS):
+        assert (out[i, : back - 1] == 0).all()
+        assert (out[i, back - 1 :] > 0).all()
+
+
+def test_split_windows_bring_the_same_evidence_as_whole_ones() -> None:
+    whole = _at(150, 1000, _watch(_known(rows=20000.0)))
+    path = paths(np.array([[60.0], [90.0]]), np.array([[400.0], [600.0]]), _watch(_known(rows=20000.0), n=2))
+    assert float(log_evidence(path, np.array([0]), np.array([1]))[0, 0]) == pytest.approx(whole)
+
+
+def test_the_cap_is_a_share_of_what_an_alarm_needs() -> None:
+    assert cap_of(365.0, 1 / 8) == pytest.approx(0.6 * np.log(365 * 8))
+    assert cap_of(1.5, 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("evidence", "listed"),
+    [
+        ([10.0, 1.0, 0.0], ()),
+        ([100.0, 1.0, 0.0], (0,)),
+        ([50.0, 60.0, 0.0], (1, 0)),
+        ([34.0, 34.0, 34.0], (0, 1, 2)),
+    ],
+)
+def test_e_bh_lists_the_largest_r_that_reach_the_limit_together(evidence: list[float], listed: tuple[int, ...]) -> None:
+    assert e_bh(np.array(evidence), np.ones(3), 100.0) == listed
