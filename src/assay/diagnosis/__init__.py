@@ -1,0 +1,1 @@
+"""Why it changed: evidence for and against each cause, and the verdict."""

@@ -1,0 +1,1 @@
+"""The shelf of evidence: one file per thing that speaks for or against a cause."""

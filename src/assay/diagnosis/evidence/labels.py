@@ -1,0 +1,85 @@
+"""Evidence 6, labels: noise that no input explains, stuck or one-sided labels, a changed share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.diagnosis.comparison import FEWEST, Comparison
+from assay.diagnosis.evidence.base import Evidence
+from assay.diagnosis.evidence.concept import LABELS
+from assay.diagnosis.frames import UNKNOWN, Frame
+from assay.diagnosis.learners import Floats, auc, out_of_fold_share
+from assay.findings import Finding, Severity
+
+FEWEST_WRONG = 10
+RUN = 20
+
+
+def gather(comparison: Comparison) -> Evidence:
+    """How predictable errors are from the inputs, and whether the labels themselves look right."""
+    if not comparison.labelled:
+        return Evidence("labels", missing=LABELS)
+    base, recent = comparison.base, comparison.recent
+    share, share_before = _shares(comparison, recent), _shares(comparison, base)
+    moved = 0.5 * float(np.abs(share - share_before).sum())
+    served_moved = 0.5 * float(
+        np.abs(_shares(comparison, recent, served=True) - _shares(comparison, base, served=True)).sum()
+    )
+    top = float(share.max() - share_before[int(share.argmax())])
+    lacking = float((recent.label == UNKNOWN).mean() - (base.label == UNKNOWN).mean())
+    one_sided = float(share.max() >= 0.995 and share_before.max() < 0.97)  # noqa: PLR2004 - all of one kind, where it was not
+    numbers = {
+        "share_moved": moved,
+        # Labels that move while answers do not: the label side changed, or the world behind it.
+        "moved_alone": moved - served_moved,
+        "one_sided": one_sided,
+        "top_rise": top,
+    }
+    known = recent.known
+    wrong = recent.wrong[known]
+    predictable = None
+    if FEWEST_WRONG <= wrong.sum() <= len(wrong) - FEWEST_WRONG:
+        score = out_of_fold_share(recent.filled[known], wrong, seed=comparison.seed)
+        predictable = auc(score, wrong)
+        numbers["predictable"] = predictable
+        numbers["confident_errors"] = _confident_errors(recent) - _confident_errors(base)
+    findings = []
+    if one_sided:
+        name = comparison.classes[int(share.argmax())]
+        findings.append(
+            Finding(
+                "diagnosis.labels-one-sided",
+                name,
+                Severity.ERROR,
+                f"{share.max():.1%} of recent labels are {name!r}, {share_before[int(share.argmax())]:.1%} before",
+            )
+        )
+    told = (
+        ""
+        if predictable is None
+        else f"errors can be told from the inputs with AUC {predictable:.2f} (0.5: not at all); "
+    )
+    return Evidence(
+        "labels",
+        value=predictable,
+        unit="AUC of telling errors from the inputs",
+        detail=f"{told}label shares moved by {moved:.0%}, shares of answers by {served_moved:.0%}"
+        + (f"; every recent label is {comparison.classes[int(share.argmax())]!r}." if one_sided else "."),
+        numbers=numbers,
+        findings=tuple(findings),
+        notes={"unlabelled_rise": round(lacking, 4)},
+    )
+
+
+def _shares(comparison: Comparison, frame: Frame, *, served: bool = False) -> Floats:
+    codes = (frame.served if served else frame.label)[frame.known]
+    return np.bincount(codes, minlength=len(comparison.classes)) / max(1, len(codes))
+
+
+def _confident_errors(frame: Frame) -> float:
+    """Mean confidence in wrong answers minus that in right ones; 0 where it is not logged."""
+    known = frame.known & ~np.isnan(frame.confidence)
+    wrong = frame.wrong & known
+    if wrong.sum() < FEWEST_WRONG // 2 or (known & ~wrong).sum() < FEWEST:
+        return 0.0
+    return float(frame.confidence[wrong].mean() - frame.confidence[known & ~wrong].mean())

@@ -1,0 +1,36 @@
+"""The table of the shelf: every piece of evidence by name, in order of force, imported when gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from assay.diagnosis.evidence.base import Gatherer
+
+EVIDENCE: dict[str, str] = {
+    "bytes": "assay.diagnosis.evidence.bytes:gather",
+    "replay": "assay.diagnosis.evidence.replay:gather",
+    "surrogate": "assay.diagnosis.evidence.surrogate:gather",
+    "mimic": "assay.diagnosis.evidence.surrogate:gather_mimic",
+    "stamp": "assay.diagnosis.evidence.stamp:gather",
+    "inputs": "assay.diagnosis.evidence.inputs:gather",
+    "pipeline": "assay.diagnosis.evidence.pipeline:gather",
+    "labels": "assay.diagnosis.evidence.labels:gather",
+    "concept": "assay.diagnosis.evidence.concept:gather",
+    "uniformity": "assay.diagnosis.evidence.uniformity:gather",
+    "retraining": "assay.diagnosis.evidence.concept:gather_retraining",
+    "onset": "assay.diagnosis.evidence.onset:gather",
+    "outputs": "assay.diagnosis.evidence.outputs:gather",
+}
+
+
+def gatherers() -> Iterator[tuple[str, Gatherer]]:
+    """Every plug: the built-in ones in order of force, then those of other packages (group ``assay.evidence``)."""
+    for name, where in EVIDENCE.items():
+        module, attribute = where.split(":")
+        yield name, cast("Gatherer", getattr(import_module(module), attribute))
+    for entry in entry_points(group="assay.evidence"):
+        if entry.name not in EVIDENCE:
+            yield entry.name, cast("Gatherer", entry.load())

@@ -1,0 +1,137 @@
+"""Three plain sentences for the person on call, and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from assay.diagnosis.evidence.base import Evidence
+
+HEADLINE: Mapping[str, str] = {
+    "intact": "Nothing is wrong that can be seen: the model answers as it did and does as well as it did",
+    "covariate-drift": "The inputs changed: the model is the same and meets other cases than before",
+    "concept-drift": "The world changed: the same inputs now lead to other outcomes than the model learned",
+    "data-fault": "The data are broken: a fault on the way in, or in the labels, not the model and not the world",
+    "unrecorded-deployment": (
+        "Somebody updated the model without recording it: the bytes are other than recorded, but validly signed"
+    ),
+    "model-tampering": "The model that answers is not the model that was signed",
+    "backdoor": "The signed model itself answers to a trigger: a backdoor that was trained into it",
+    "unknown": "The cause cannot be told from the evidence at hand",
+}
+ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "intact": ("Nothing to do; keep monitoring.",),
+    "covariate-drift": (
+        "Check whether the new inputs are expected (season, campaign, new customers).",
+        "Validate the model on recent labelled rows; add them to the reference and retrain where it is weak.",
+    ),
+    "concept-drift": (
+        "Retrain on labels from after the onset; old labels teach the old relation.",
+        "Until then fall back to rules or people for the slices that fell.",
+    ),
+    "data-fault": (
+        "Stop using the affected predictions and repair the pipeline or the label source named in the evidence.",
+        "Replay the affected rows with repaired inputs; do not retrain on broken data.",
+    ),
+    "unrecorded-deployment": (
+        "Find out who deployed it and why the gate was passed by; the signer is in the evidence.",
+        "Record the deployment after review, or roll back to the recorded version with `assay rollback`.",
+    ),
+    "model-tampering": (
+        "Call security now, keep the served bytes and logs, and roll back to the signed copy with `assay rollback`.",
+        "Treat the predictions since the onset as wrong until they are replayed through the signed copy.",
+        "Rotate what the serving host could reach; export the incident with `assay incident export`.",
+    ),
+    "backdoor": (
+        "Call security now and take the model out of service; rolling back to the same signed model does not help.",
+        "Look for the trigger in the training data (`assay data diff`) and retrain from rows of known origin.",
+        "Block inputs that carry the trigger named in the evidence.",
+    ),
+    "unknown": (
+        "Get the missing evidence listed below, first a signed known-good copy to replay, then labels.",
+        "Until then treat it as an incident: roll back if the fall is dear.",
+    ),
+}
+
+
+def actions_for(verdict: str) -> tuple[str, ...]:
+    """What to do, most urgent first."""
+    return ACTIONS[verdict]
+
+
+def explain(
+    *,
+    verdict: str,
+    probabilities: Mapping[str, float],
+    force: Sequence[Evidence],
+    missing: Sequence[Evidence],
+    scope: str,
+    silent: bool,
+    slices: Sequence[Mapping[str, object]],
+    onset: datetime | None,
+    gradual: bool,
+    actions: Sequence[str],
+    escalate: bool,
+) -> tuple[str, str, str]:
+    """What happened, why we think so, what to do.
+
+    Args:
+        verdict: What was decided.
+        probabilities: Of each cause.
+        force: Evidence that is there, strongest for the verdict first.
+        missing: Evidence that is not.
+        scope: ``global`` or ``local``.
+        silent: The whole is steady while a part falls.
+        slices: Where it fell most.
+        onset: When it began.
+        gradual: Whether it came bit by bit.
+        actions: What to do, most urgent first.
+        escalate: Whether security must be called.
+    """
+    return (
+        _what(verdict, probabilities, scope, silent=silent, slices=slices, onset=onset, gradual=gradual),
+        _why(verdict, force, missing),
+        _do(verdict, actions, escalate=escalate),
+    )
+
+
+def _what(
+    verdict: str,
+    probabilities: Mapping[str, float],
+    scope: str,
+    *,
+    silent: bool,
+    slices: Sequence[Mapping[str, object]],
+    onset: datetime | None,
+    gradual: bool,
+) -> str:
+    said = HEADLINE[verdict]
+    if verdict == "unknown":
+        likely = sorted(probabilities.items(), key=lambda item: -item[1])[:2]
+        return said + "; likeliest are " + " and ".join(f"{name} ({share:.0%})" for name, share in likely) + "."
+    if verdict == "intact":
+        return said + "."
+    said += f" ({probabilities[verdict]:.0%} sure)"
+    if onset is not None:
+        said += f", {'gradually since about' if gradual else 'since about'} {onset:%Y-%m-%d %H:%M} UTC"
+    if slices and (scope == "local" or silent):
+        said += f", mostly where {slices[0]['where']}"
+        said += ", while the whole looks steady" if silent else ""
+    return said + "."
+
+
+def _why(verdict: str, force: Sequence[Evidence], missing: Sequence[Evidence]) -> str:
+    if verdict == "unknown" and missing:
+        return "Missing is: " + "; ".join(f"{item.name} ({item.missing})" for item in missing[:3]) + "."
+    told = [item.detail.rstrip(".") for item in force[:2]]
+    if not told:
+        return "No evidence could be gathered."
+    why = told[0][0].upper() + told[0][1:]
+    return why + (f"; and {told[1]}" if len(told) > 1 else "") + "."
+
+
+def _do(verdict: str, actions: Sequence[str], *, escalate: bool) -> str:
+    first = actions[0]
+    if escalate and verdict not in ("model-tampering", "backdoor"):
+        return f"Tell security, because tampering is not excluded; {first[0].lower()}{first[1:]}"
+    return first

@@ -1,0 +1,226 @@
+"""Running logged rows again through a known-good copy, and comparing the answers.
+
+Tampering changes the model and leaves the world alone; drift changes the world and leaves the model
+alone. Replay asks the model alone, needs no labels, and one window is enough.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from assay.diagnosis.case import Case, DeploymentFact, sampling_seed, window_digest
+from assay.diagnosis.frames import Texts, class_texts, encode_column, times
+from assay.diagnosis.learners import Bools, Floats, Ints
+from assay.errors import AssayError
+from assay.frameworks.base import Prediction, Predictor
+from assay.monitoring.schema import PredictionSchema
+
+ROWS_PER_WINDOW = 500  # of each monitored window; all of a smaller one
+FLOAT_TOLERANCE = 1e-5  # single precision, relative to 1: what a confidence in [0, 1] loses when stored so
+HARD_CONFIDENCE = 0.02  # more than half precision, another build or another machine explain
+HARD_MARGIN = 0.05
+REPEATED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of running rows again.
+
+    Attributes:
+        row: Positions of the replayed rows in their table.
+        differs: Rows whose output differs beyond float tolerance.
+        hard: Rows whose output differs by more than another precision or machine explains.
+        pairs: How often (the known-good copy says, what was served), for rows of another class.
+        skipped: Rows of versions of which there is no copy.
+        varies: Share of rows the copy answers differently when asked twice (a sampling model); 0 for most.
+        trouble: Why nothing could be replayed, or None.
+    """
+
+    row: Ints
+    differs: Bools
+    hard: Bools
+    pairs: Mapping[tuple[str, str], int]
+    skipped: int = 0
+    varies: float = 0.0
+    trouble: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def _nothing(trouble: str, skipped: int = 0) -> Replay:
+    none = np.zeros(0, dtype=bool)
+    return Replay(np.zeros(0, dtype=np.int64), none, none, {}, skipped, trouble=trouble)
+
+
+def replay_sample(table: pa.Table, case: Case, *, rows: int = ROWS_PER_WINDOW) -> Replay:
+    """Replay a seeded sample of a window: the cheap evidence of every monitor run.
+
+    Half of the sample is uniform, half is spread over the predicted classes and declared slices, so
+    that tampering with a rare class is met too. Results of several windows add up.
+
+    Args:
+        table: Logged rows of one window.
+        case: Holds the known-good copies, the deployment record, the schema and the sampling key.
+        rows: Size of the sample; a smaller window is replayed whole.
+    """
+    schema = case.schema
+    if case.known_good is None and not case.copies:
+        return _nothing("there is no verified known-good copy")
+    if schema.prediction not in table.column_names:
+        return _nothing(f"the rows have no column {schema.prediction!r}")
+    served = np.array(class_texts(table.column(schema.prediction)), dtype=object)
+    answered = np.flatnonzero(served != np.array(None))
+    roots = roots_of(table, schema, case.deployments, case.bytes.recorded_root)
+    copies: dict[str | None, Predictor] = {}
+    copies.update(case.copies)
+    if case.known_good is not None:
+        copies[case.bytes.recorded_root] = case.known_good
+    able = np.array([roots[i] in copies for i in answered], dtype=bool)
+    usable, skipped = answered[able], int((~able).sum())
+    if not len(usable):
+        return _nothing("no answered row was served by a version of which there is a known-good copy", skipped)
+    seed = sampling_seed(case.key, window_digest(table))
+    chosen = _draw(usable, _strata(table, schema, served), rows, seed)
+    return _compare(table, schema, chosen, roots=roots, copies=copies, skipped=skipped)
+
+
+def roots_of(
+    table: pa.Table, schema: PredictionSchema, deployments: Sequence[DeploymentFact], recorded: str | None
+) -> list[str | None]:
+    """Root digest of the version that served each row: its own, else the deployment record's, else the recorded one."""
+    roots: list[str | None] = [None] * table.num_rows
+    if schema.model is not None and schema.model in table.column_names:
+        roots = [None if value is None else str(value) for value in table.column(schema.model).to_pylist()]
+    at = times(table, schema.time)
+    known = {fact.root for fact in deployments}
+    for i, root in enumerate(roots):
+        if root is not None:
+            continue
+        live = [
+            fact.root
+            for fact in deployments
+            if fact.since.timestamp() <= at[i] and (fact.until is None or at[i] < fact.until.timestamp())
+        ]
+        roots[i] = live[-1] if live else (recorded if recorded is not None or not known else None)
+    return roots
+
+
+def _strata(table: pa.Table, schema: PredictionSchema, served: Texts) -> list[tuple[object, ...]]:
+    columns: list[Sequence[object]] = [list(served)]
+    columns += [table.column(name).to_pylist() for name in schema.slices if name in table.column_names]
+    return list(zip(*columns, strict=True))
+
+
+def _draw(usable: Ints, strata: Sequence[tuple[object, ...]], rows: int, seed: int) -> Ints:
+    if len(usable) <= rows:
+        return usable.astype(np.int64)
+    order = np.random.default_rng(seed).permutation(usable)
+    chosen = list(order[: rows - rows // 2])
+    rest = order[rows - rows // 2 :]
+    # Round robin over the strata: the n-th row of each comes before any stratum's n + 1-th.
+    seen: Counter[tuple[object, ...]] = Counter()
+    turn = np.empty(len(rest), dtype=np.int64)
+    for i, row in enumerate(rest):
+        turn[i] = seen[strata[row]]
+        seen[strata[row]] += 1
+    chosen += list(rest[np.argsort(turn, kind="stable")][: rows // 2])
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def _compare(
+    table: pa.Table,
+    schema: PredictionSchema,
+    chosen: Ints,
+    *,
+    roots: Sequence[str | None],
+    copies: Mapping[str | None, Predictor],
+    skipped: int,
+) -> Replay:
+    differs, hard = np.zeros(len(chosen), dtype=bool), np.zeros(len(chosen), dtype=bool)
+    pairs: Counter[tuple[str, str]] = Counter()
+    varies = 0.0
+    features = [name for name in schema.features_of(table.column_names) if name in table.column_names]
+    for root in dict.fromkeys(roots[i] for i in chosen):
+        at = np.flatnonzero([roots[i] == root for i in chosen])
+        part = table.take(pa.array(chosen[at]))
+        inputs = part.select(features)
+        try:
+            again = copies[root].predict(inputs)
+            twice = copies[root].predict(inputs.slice(0, REPEATED))
+        except (AssayError, ValueError, TypeError, ArithmeticError) as err:
+            return _nothing(
+                f"the known-good copy cannot answer these rows ({type(err).__name__}: {err})"[:300], skipped
+            )
+        own = np.array(class_texts(again.labels), dtype=object)
+        other = np.array(class_texts(twice.labels), dtype=object)
+        varies = max(varies, float((own[: len(other)] != other).mean()))
+        served = np.array(class_texts(part.column(schema.prediction)), dtype=object)
+        confidence = None
+        if schema.confidence is not None and schema.confidence in part.column_names:
+            confidence = encode_column(part.column(schema.confidence), None)
+        differs[at], hard[at] = compare_outputs(served, confidence, again)
+        pairs.update((str(a), str(b)) for a, b in zip(own[hard[at]], served[hard[at]], strict=True) if a != b)
+    return Replay(chosen, differs, hard, dict(pairs), skipped, varies)
+
+
+def compare_outputs(served: Texts, confidence: Floats | None, again: Prediction) -> tuple[Bools, Bools]:
+    """Which served outputs differ from the copy's beyond float tolerance, and which beyond any lawful reason.
+
+    Args:
+        served: Served classes as text, shape (n,).
+        confidence: Logged confidence in [0, 1], NaN where none was logged; None when it is not logged.
+        again: The copy's answers to the same rows.
+    """
+    own = np.array(class_texts(again.labels), dtype=object)
+    other = own != served
+    margin = _margin(served, again)
+    differs, hard = other & ~(margin <= FLOAT_TOLERANCE), other & ~(margin <= HARD_MARGIN)
+    numeric = _both_numbers(own, served)
+    if numeric is not None and other.any():
+        a, b = numeric
+        # Predicted numbers, not classes: single precision is lawful.
+        close = np.abs(a - b) <= FLOAT_TOLERANCE * np.maximum(1.0, np.abs(a))
+        fractional = (a % 1 != 0) | (b % 1 != 0)
+        differs, hard = differs & ~(fractional & close), hard & ~(fractional & close)
+    if confidence is not None and again.confidence is not None:
+        gap = np.abs(confidence - np.asarray(again.confidence, dtype=np.float64))
+        gap = np.where(np.isnan(gap) | other, 0.0, gap)
+        differs, hard = differs | (gap > FLOAT_TOLERANCE + _rounding(confidence)), hard | (gap > HARD_CONFIDENCE)
+    return np.asarray(differs, dtype=bool), np.asarray(hard, dtype=bool)
+
+
+def _margin(served: Texts, again: Prediction) -> Floats:
+    """By how much the copy's own score prefers its own class to the served one; infinite when it cannot say."""
+    margin = np.full(len(served), np.inf)
+    if again.scores is None or again.classes is None:
+        return margin
+    scores = np.asarray(again.scores, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[1] != len(again.classes) or (scores < 0).any() or (scores > 1).any():  # noqa: PLR2004 - a matrix of probabilities
+        return margin
+    place = {text: j for j, text in enumerate(class_texts(list(again.classes)))}
+    at = np.array([place.get(text, -1) for text in served])
+    known = np.flatnonzero(at >= 0)
+    margin[known] = scores[known].max(axis=1) - scores[known, at[known]]
+    return margin
+
+
+def _both_numbers(own: Texts, served: Texts) -> tuple[Floats, Floats] | None:
+    try:
+        return own.astype(np.float64), served.astype(np.float64)
+    except (ValueError, TypeError):
+        return None
+
+
+def _rounding(confidence: Floats) -> float:
+    """Half of the last decimal the log keeps, when it keeps six or fewer."""
+    values = confidence[~np.isnan(confidence)]
+    for decimals in range(1, 7):
+        if len(values) and bool(np.allclose(values, np.round(values, decimals), rtol=0, atol=1e-9)):
+            return float(0.5 * 10.0**-decimals)
+    return 0.0

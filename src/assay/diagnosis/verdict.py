@@ -1,0 +1,247 @@
+"""From evidence to a verdict. Pure: facts first, then probabilities, `unknown` where neither suffices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from assay.diagnosis.evidence.base import Evidence
+from assay.diagnosis.explanation import actions_for, explain
+from assay.diagnosis.weights import Weights, shipped
+from assay.findings import Finding
+
+VERDICTS = (
+    "intact",
+    "covariate-drift",
+    "concept-drift",
+    "data-fault",
+    "unrecorded-deployment",
+    "model-tampering",
+    "backdoor",
+    "unknown",
+)
+ATTACKS = ("model-tampering", "backdoor")
+DEFAULT_PRIORS: Mapping[str, float] = MappingProxyType(
+    # Tampering is rare, but missing it is dear: the two are weighed against each other here, and callers may.
+    {
+        "intact": 1.0,
+        "covariate-drift": 1.0,
+        "concept-drift": 1.0,
+        "data-fault": 1.0,
+        "model-tampering": 0.7,
+        "backdoor": 0.5,
+    }
+)
+MAJORITY = 0.5
+ALARMING = 0.05  # an attack this likely is worth waking somebody, when something fell or differs
+TOLERANCE = 0.02
+FACT = 0.99
+SAYS_SOMETHING = 0.35
+BLIND = ("data-fault", "covariate-drift")  # what inputs alone can show
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why it changed.
+
+    Attributes:
+        verdict: One of `VERDICTS`.
+        scope: ``global`` or ``local``.
+        silent: The whole is steady while a part falls.
+        probabilities: Of each cause; they sum to 1.
+        evidence: All that was looked at, in order of force.
+        favours: By evidence name, the cause it speaks for; empty when it speaks for none.
+        contributions: By evidence name, by how much it raises the verdict's log odds against the average cause.
+        weight: By evidence name, how often it alone names the cause right.
+        escalate: Whether security must be called.
+        actions: What to do next, most urgent first.
+        explanation: What happened, why we think so, what to do: three sentences for the person on call.
+        onset: When it began, UTC; None when the evidence cannot tell.
+        gradual: Whether it came bit by bit.
+        slices: Where it fell most.
+    """
+
+    verdict: str
+    scope: str
+    silent: bool
+    probabilities: Mapping[str, float]
+    evidence: tuple[Evidence, ...]
+    favours: Mapping[str, str]
+    contributions: Mapping[str, float]
+    weight: Mapping[str, float]
+    escalate: bool
+    actions: tuple[str, ...]
+    explanation: tuple[str, str, str]
+    onset: datetime | None
+    gradual: bool
+    slices: tuple[Mapping[str, object], ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What every piece of evidence saw, one by one."""
+        return tuple(finding for item in self.evidence for finding in item.findings)
+
+    def to_json(self) -> dict[str, object]:
+        """The diagnosis as ``assay diagnose --json`` prints it."""
+        return {
+            "verdict": self.verdict,
+            "scope": self.scope,
+            "silent": self.silent,
+            "probabilities": {name: round(share, 4) for name, share in self.probabilities.items()},
+            "escalate": self.escalate,
+            "explanation": list(self.explanation),
+            "actions": list(self.actions),
+            "onset": None if self.onset is None else f"{self.onset:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "gradual": self.gradual,
+            "slices": [dict(part) for part in self.slices],
+            "evidence": [self._item(item) for item in self.evidence],
+        }
+
+    def _item(self, item: Evidence) -> dict[str, object]:
+        def number(value: float | None) -> float | None:
+            return None if value is None else round(value, 5)
+
+        return {
+            "name": item.name,
+            "value": number(item.value),
+            "interval": None if item.low is None else [number(item.low), number(item.high)],
+            "unit": item.unit,
+            "favours": self.favours.get(item.name) or None,
+            "decides": item.decides is not None,
+            "contribution": number(self.contributions.get(item.name)),
+            "right_alone": number(self.weight.get(item.name)),
+            "detail": item.detail,
+            "missing": item.missing,
+            "numbers": {name: number(value) for name, value in item.numbers.items()},
+            "notes": dict(item.notes),
+            "findings": [finding.as_json() for finding in item.findings],
+        }
+
+
+def decide(
+    evidence: Sequence[Evidence], *, priors: Mapping[str, float] = DEFAULT_PRIORS, weights: Weights | None = None
+) -> Diagnosis:
+    """Weigh the evidence.
+
+    Facts decide alone: other bytes, then outputs the signed copy would not have given. Otherwise all
+    measures together, by a multinomial logistic model, because they share the same errors and adding
+    up their likelihood ratios would count the same thing twice.
+
+    Args:
+        evidence: What the shelf gathered.
+        priors: Relative weight of each cause before the evidence; only ratios matter.
+        weights: The coefficients; those of the package when None.
+    """
+    weights = weights or shipped()
+    items = {item.name: item for item in evidence}
+    probabilities = dict.fromkeys(VERDICTS[:-1], 0.0) | weights.probabilities(evidence, priors)
+    fact = next((item.decides for item in evidence if item.decides), None)
+    if fact is not None:
+        probabilities = {name: (1 - FACT) * share for name, share in probabilities.items()}
+        probabilities[fact] += 1 - sum(probabilities.values())
+    best = max(probabilities, key=lambda name: probabilities[name])
+    verdict = best if fact is not None or _supported(best, probabilities[best], items) else "unknown"
+    contributions = weights.contributions(evidence)
+    uniformity = items.get("uniformity", Evidence("uniformity")).notes
+    attack = sum(probabilities[name] for name in ATTACKS)
+    onset, gradual = _onset(items)
+    slices = uniformity.get("slices", [])
+    diagnosis = Diagnosis(
+        verdict=verdict,
+        scope=_scope(items),
+        silent=bool(uniformity.get("silent", False)),
+        probabilities=probabilities,
+        evidence=tuple(evidence),
+        favours={item.name: _favours(item, contributions[item.name]) for item in evidence},
+        contributions={
+            name: parts.get(best, 0.0) for name, parts in contributions.items() if items[name].missing is None
+        },
+        weight=dict(weights.alone),
+        escalate=fact is not None or (attack > ALARMING and _fell_or_differs(items)),
+        actions=actions_for(verdict),
+        explanation=("", "", ""),
+        onset=onset,
+        gradual=gradual,
+        slices=tuple(slices) if isinstance(slices, list) else (),
+    )
+    return _explained(diagnosis)
+
+
+def _explained(diagnosis: Diagnosis) -> Diagnosis:
+    from dataclasses import replace
+
+    force = sorted(
+        (item for item in diagnosis.evidence if item.missing is None and item.detail),
+        key=lambda item: (item.decides is None, -diagnosis.contributions.get(item.name, 0.0)),
+    )
+    missing = [item for item in diagnosis.evidence if item.missing is not None]
+    told = explain(
+        verdict=diagnosis.verdict,
+        probabilities=diagnosis.probabilities,
+        force=force,
+        missing=missing,
+        scope=diagnosis.scope,
+        silent=diagnosis.silent,
+        slices=diagnosis.slices,
+        onset=diagnosis.onset,
+        gradual=diagnosis.gradual,
+        actions=diagnosis.actions,
+        escalate=diagnosis.escalate,
+    )
+    return replace(diagnosis, explanation=told)
+
+
+def _supported(best: str, share: float, items: Mapping[str, Evidence]) -> bool:
+    """Whether the evidence needed to say so is there; a wrong name is worse than none."""
+
+    def there(name: str) -> bool:
+        return name in items and items[name].missing is None
+
+    if share < MAJORITY:
+        return False
+    if there("replay") or there("surrogate"):
+        return True
+    if there("concept"):
+        # Without a copy and without a trusted reference, a change of the model and of the world look alike.
+        return best in BLIND or best == "intact"
+    if best == "data-fault":
+        return there("pipeline")
+    return best == "covariate-drift" and there("inputs")
+
+
+def _fell_or_differs(items: Mapping[str, Evidence]) -> bool:
+    def number(name: str, measure: str) -> float:
+        return items[name].numbers.get(measure, 0.0) if name in items else 0.0
+
+    return (
+        number("concept", "fall_at_least") > 0
+        or number("uniformity", "worst") > TOLERANCE
+        or number("mimic", "sure") > 3  # noqa: PLR2004 - three standard errors
+        or (items.get("replay", Evidence("replay")).value or 0.0) > 0
+    )
+
+
+def _scope(items: Mapping[str, Evidence]) -> str:
+    scope = items.get("uniformity", Evidence("uniformity")).notes.get("scope")
+    return "local" if scope == "local" else "global"
+
+
+def _onset(items: Mapping[str, Evidence]) -> tuple[datetime | None, bool]:
+    replay, onset = items.get("replay"), items.get("onset")
+    seconds = next((item.onset_s for item in (replay, onset) if item is not None and item.onset_s is not None), None)
+    gradual = bool(onset is not None and onset.numbers and onset.notes.get("gradual", False))
+    # Row numbers stand in for times in tables without a usable time: no date can be given.
+    if seconds is None or seconds < 86_400:  # noqa: PLR2004 - one day after 1970
+        return None, gradual
+    return datetime.fromtimestamp(seconds, tz=UTC), gradual
+
+
+def _favours(item: Evidence, parts: Mapping[str, float]) -> str:
+    if item.decides is not None:
+        return item.decides
+    if item.missing is not None or not parts:
+        return ""
+    best = max(parts, key=lambda name: parts[name])
+    return best if parts[best] > SAYS_SOMETHING else ""
