@@ -1,0 +1,49 @@
+"""Compare one table with another once, keeping nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from assay.engines.base import Engine, Source
+from assay.monitoring.baseline import Baseline
+from assay.monitoring.learning import Task
+from assay.monitoring.monitor import Evaluation, evaluate
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.windows import count
+
+
+def monitor_tables(
+    engine: Engine,
+    reference: Source,
+    current: Source,
+    schema: PredictionSchema,
+    *,
+    window: str,
+    false_alarm_every: timedelta | None,
+    now: datetime,
+    task: Task = "classification",
+) -> Evaluation:
+    """Learn a baseline from one table and judge another by it.
+
+    Args:
+        engine: What reads the tables.
+        reference: Rows of when the model was known to work.
+        current: The rows in question, a finished table: no rows are awaited.
+        schema: What the columns of both mean.
+        window: ``1d`` or ``1000rows``.
+        false_alarm_every: Time between false alarms over all signals together; None for a year.
+        now: When this happens.
+        task: Whether predictions are classes or numbers.
+
+    Raises:
+        BaselineError: When nothing can be learned from the reference.
+        TableError: When a table cannot be read or has no time column.
+        ConfigError: When the window is none, or not shorter than the budget.
+    """
+    baseline = Baseline.learn(engine, reference, schema, window=window, now=now, task=task)
+    counted = count(
+        engine, current, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
+    )
+    evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every)
+    return replace(evaluation, findings=(*baseline.findings, *counted.findings, *evaluation.findings))

@@ -1,0 +1,171 @@
+"""What normal is: the signals of a model and their counts in the windows of a trusted table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import rfc8785
+
+from assay.engines.base import ColumnFamily, Engine, Source
+from assay.errors import BaselineError, ConfigError, TableError
+from assay.findings import Finding, Severity
+from assay.inference.natural import CLAIMABLE, COMFORTABLE
+from assay.monitoring.learning import Task, learn_signals
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import SignalSpec, WindowCounts
+from assay.monitoring.windows import count, parse_window
+from assay.storage.clock import utc_text
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What normal is. Never updated by live windows: a new one is learned on purpose.
+
+    Attributes:
+        schema: What the columns mean.
+        task: ``classification`` or ``regression``.
+        window: How windows are cut.
+        created: When it was learned, as UTC text.
+        families: The columns of the table it was learned from, by the family of their type.
+        specs: The signals, in a fixed order.
+        windows: Their counts, in time order.
+        findings: What was odd about the table, or is too little to know.
+    """
+
+    schema: PredictionSchema
+    task: Task
+    window: str
+    created: str
+    families: Mapping[str, ColumnFamily]
+    specs: tuple[SignalSpec, ...]
+    windows: tuple[WindowCounts, ...]
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.specs or not self.windows or not any(window.rows for window in self.windows):
+            raise BaselineError("a baseline needs signals and at least one window with rows")
+        if self.task not in {"classification", "regression"}:
+            raise BaselineError(f"found the task {self.task!r}; it is classification or regression")
+
+    @classmethod
+    def learn(
+        cls,
+        engine: Engine,
+        source: Source,
+        schema: PredictionSchema,
+        *,
+        window: str,
+        now: datetime,
+        task: Task = "classification",
+    ) -> Baseline:
+        """Learn what normal is from a table of when the model was known to work.
+
+        Args:
+            engine: What reads the table.
+            source: Its rows, over as many windows as there are: 56 and more tell natural variation well. Without a
+                prediction column only the inputs and the volume are learned.
+            schema: What its columns mean.
+            window: ``1d``, ``6h`` or ``1000rows``, as the live rows will be cut.
+            now: When this happens.
+            task: Whether predictions are classes or numbers.
+
+        Raises:
+            BaselineError: When there are no rows, no complete window, or one class only.
+            TableError: When the table cannot be read or has no time column.
+            ConfigError: When the window is none, or too narrow.
+        """
+        parse_window(window)
+        families = engine.columns(source)
+        if schema.time not in families:
+            raise TableError(f"the reference has no column {schema.time!r}, which is declared as time")
+        span = engine.span(source, schema.time)
+        if not span.rows:
+            raise BaselineError("the reference has no rows")
+        if span.first is None:
+            raise BaselineError(f"no row of the reference has a readable time in column {schema.time!r}")
+        specs, findings = learn_signals(engine, source, schema, families, task)
+        counted = count(engine, source, schema, specs, window=window, now=now, families=families, live=False)
+        if not any(one.rows for one in counted.windows):
+            raise BaselineError(
+                f"the reference has no complete window of {window}: give more rows or a narrower window"
+            )
+        findings = (*findings, *counted.findings, *_about(len(counted.windows), schema, families))
+        return cls(schema, task, window, utc_text(now), dict(families), specs, counted.windows, findings)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all windows."""
+        return sum(window.rows for window in self.windows)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hex: what windows and alarms are kept under."""
+        return hashlib.sha256(rfc8785.dumps(cast("dict[str, None]", self.to_json()))).hexdigest()
+
+    def to_json(self) -> dict[str, object]:
+        """The baseline as JSON types; `Baseline.parse` reads it back."""
+        return {
+            "format": _FORMAT,
+            "schema": self.schema.to_json(),
+            "task": self.task,
+            "window": self.window,
+            "created": self.created,
+            "families": dict(self.families),
+            "specs": [spec.to_json() for spec in self.specs],
+            "windows": [window.to_json() for window in self.windows],
+            "findings": [finding.as_json() for finding in self.findings],
+        }
+
+    @classmethod
+    def parse(cls, data: object) -> Baseline:
+        """Read what `to_json` wrote, as JSON types or as text.
+
+        Raises:
+            BaselineError: When it is anything else.
+        """
+        try:
+            raw = json.loads(data) if isinstance(data, str | bytes) else data
+            if not isinstance(raw, Mapping) or raw.get("format") != _FORMAT:
+                raise BaselineError("a stored baseline is of another format: learn it again")
+            return cls(
+                schema=PredictionSchema.parse(raw["schema"]),
+                task=raw["task"],
+                window=str(raw["window"]),
+                created=str(raw["created"]),
+                families={str(column): family for column, family in raw["families"].items()},
+                specs=tuple(SignalSpec.parse(spec) for spec in raw["specs"]),
+                windows=tuple(WindowCounts.parse(window) for window in raw["windows"]),
+                findings=tuple(
+                    Finding(f["rule"], f["subject"], Severity(f["severity"]), f["detail"], dict(f["numbers"]))
+                    for f in raw["findings"]
+                ),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as err:
+            raise BaselineError(f"a stored baseline is malformed ({type(err).__name__}): learn it again") from err
+
+
+def _about(windows: int, schema: PredictionSchema, families: Mapping[str, ColumnFamily]) -> tuple[Finding, ...]:
+    found = []
+    numbers = {"windows": windows, "wanted_windows": COMFORTABLE}
+    if windows < CLAIMABLE:
+        detail = (
+            f"{windows} windows are too few to claim natural variation: {CLAIMABLE} are needed, {COMFORTABLE} better"
+        )
+        found.append(Finding("baseline.short", "baseline", Severity.WARNING, detail, numbers))
+    elif windows < COMFORTABLE:
+        detail = f"{windows} windows tell natural variation roughly: {COMFORTABLE} are better"
+        found.append(Finding("baseline.brief", "baseline", Severity.WARNING, detail, numbers))
+    if schema.prediction not in families:
+        detail = "the reference has no predictions: only inputs and volume are watched"
+        found.append(Finding("baseline.inputs-only", schema.prediction, Severity.WARNING, detail))
+    elif schema.label is None or schema.label not in families:
+        detail = "the reference has no labels: performance is not watched"
+        found.append(Finding("baseline.no-labels", schema.label or "label", Severity.INFO, detail))
+    return tuple(found)

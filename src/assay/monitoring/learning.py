@@ -1,0 +1,210 @@
+"""Which signals a model has, and their bins, learned from a table of when it was known to work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal
+
+from assay.engines.base import ColumnFamily, Distance, Engine, Gap, Number, Profile, Quantity, Source, Text
+from assay.errors import BaselineError
+from assay.findings import Finding, Severity
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import Family, SignalSpec
+
+Task = Literal["classification", "regression"]
+
+BINS: Final = 20
+"""Quantile bins of a number; the two beyond the observed range come on top."""
+TOP: Final = 20
+"""Listed values of a category or a slice."""
+CLASSES: Final = 50
+"""Listed classes."""
+FEWEST: Final = 20
+"""Rows of a class or a slice below which it is not watched by itself: too few to know its rate."""
+LATENCIES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+_QUANTILES: Final = (*(i / BINS for i in range(1, BINS)), 0.95, 0.99)
+_NUMERIC: Final = frozenset({"integer", "number", "boolean"})
+_IDENTIFIER_ROWS: Final = 100
+_IDENTIFIER_SHARE: Final = 0.5
+_DENSE: Final = 1.1
+_TINY: Final = 1e-300
+
+
+def learn_signals(
+    engine: Engine, source: Source, schema: PredictionSchema, families: Mapping[str, ColumnFamily], task: Task
+) -> tuple[tuple[SignalSpec, ...], tuple[Finding, ...]]:
+    """The signals of a model and what of its table is not watched.
+
+    Args:
+        engine: What reads the table.
+        source: Rows of when the model was known to work.
+        schema: What the columns mean.
+        families: The columns of the table.
+        task: Whether predictions are classes or numbers.
+
+    Raises:
+        BaselineError: When there are no rows, or one class only.
+        TableError: When the table cannot be read.
+    """
+    asked = _quantities(schema, families, task)
+    known = engine.profile(source, asked, quantiles=_QUANTILES, top=CLASSES)
+    findings: list[Finding] = []
+    specs = [SignalSpec("volume", "service", "volume", "")]
+    for column in schema.features_of(families):
+        if column not in families:
+            continue
+        why = None if schema.features is not None else _unwatched(families[column], known.get(f"feature {column}"))
+        if why is not None:
+            findings.append(Finding("column.not-watched", column, Severity.INFO, f"column {column!r} {why}"))
+        profile = known.get(f"feature {column}") if why is None else None
+        specs += _input_signals(column, families[column], profile)
+    specs += _answer_signals(schema, families, known, task)
+    specs += _performance_signals(schema, known, task)
+    return tuple(specs), tuple(findings)
+
+
+def _quantities(
+    schema: PredictionSchema, families: Mapping[str, ColumnFamily], task: Task
+) -> dict[str, Quantity | Text]:
+    """What must be known of the table, by the names that the other functions here look for."""
+    asked: dict[str, Quantity | Text] = {}
+    for column in schema.features_of(families):
+        if families.get(column) in _NUMERIC:
+            asked[f"feature {column}"] = Number(column)
+        elif families.get(column) == "text":
+            asked[f"feature {column}"] = Text(column)
+    there = {role: column for role, column in schema.roles().items() if column in families}
+    for role in ("confidence", "latency_s"):
+        if role in there:
+            asked[role] = Number(there[role])
+    if "prediction" in there:
+        asked["prediction"] = (Text if task == "classification" else Number)(there["prediction"])
+    if "prediction" in there and "label" in there:
+        both = (there["prediction"], there["label"])
+        if task == "regression":
+            asked["error"] = Distance(*both)
+        else:
+            asked["label"] = Text(there["label"])
+            if "confidence" in there:
+                asked["gap"] = Gap(there["confidence"], *both)
+        asked |= {f"slice {column}": Text(column) for column in schema.slices if column in families}
+    return asked
+
+
+def _unwatched(family: ColumnFamily, profile: Profile | None) -> str | None:
+    """Why a column's values are not watched, when nobody has declared it a feature; None when they are."""
+    if profile is None:
+        return f"holds {family} values: only its nulls are watched"
+    there = profile.rows - profile.missing
+    if there < _IDENTIFIER_ROWS:
+        return None
+    if family == "text" and profile.distinct > _IDENTIFIER_SHARE * there:
+        return "looks like an identifier: only its nulls are watched; declare it as a feature if it is one"
+    if family == "integer" and profile.least is not None and profile.most is not None:
+        dense = profile.most - profile.least + 1 <= _DENSE * there
+        if dense and profile.distinct > there / _DENSE:
+            return "looks like a row number: only its nulls are watched; declare it as a feature if it is one"
+    return None
+
+
+def edges_of(profile: Profile, *, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
+    """Ends of bins: the observed quantiles, and the observed range, so that the outer bins are what is beyond it.
+
+    Args:
+        profile: Of a number.
+        low: Smallest possible value: no bin lies below it.
+        high: Largest possible value.
+    """
+    if profile.least is None or profile.most is None:
+        return ()
+    below = min(math.nextafter(profile.least, -math.inf), profile.least if abs(profile.least) > _TINY else -_TINY)
+    inner = {*profile.quantiles[: BINS - 1], profile.most}
+    edges = {edge + 0.0 for edge in inner if low <= edge <= high and math.isfinite(edge)}
+    if below >= low and math.isfinite(below):
+        edges.add(below)
+    return tuple(sorted(edges))
+
+
+def _input_signals(column: str, family: ColumnFamily, profile: Profile | None) -> Iterator[SignalSpec]:
+    name = f"feature:{column}"
+    edges = edges_of(profile) if profile is not None and family in _NUMERIC else ()
+    values = tuple(value for value, _ in profile.top[:TOP]) if profile is not None and family not in _NUMERIC else ()
+
+    def rate(kind: str) -> SignalSpec:
+        return SignalSpec(f"{name}:{kind}", "inputs", "rate", column, edges=edges, values=values, sides="up")
+
+    if edges:
+        yield SignalSpec(name, "inputs", "ordered", column, edges=edges)
+        yield rate("outside")
+        if family == "number":
+            yield rate("infinite")
+    elif values:
+        yield SignalSpec(name, "inputs", "values", column, values=values)
+        if profile is not None and profile.distinct <= len(values):
+            yield rate("unseen")
+    yield SignalSpec(f"{name}:null", "inputs", "rate", column, edges=edges, values=values)
+
+
+def _answer_signals(
+    schema: PredictionSchema, families: Mapping[str, ColumnFamily], known: Mapping[str, Profile], task: Task
+) -> Iterator[SignalSpec]:
+    """Predictions, confidence, latency and failures."""
+    if "prediction" in known:
+        column, profile = schema.prediction, known["prediction"]
+        values = tuple(value for value, _ in profile.top) if task == "classification" else ()
+        edges = edges_of(profile) if task == "regression" else ()
+        if task == "classification" and profile.distinct < 2:  # noqa: PLR2004 - one class tells nothing
+            raise BaselineError(
+                f"column {column!r} has {'no' if not values else 'one'} class in the reference: "
+                "give rows in which the model told classes apart"
+            )
+        if task == "regression" and not edges:
+            raise BaselineError(f"column {column!r} has no numbers in the reference, but the task is a regression")
+        kind: Literal["values", "ordered"] = "values" if values else "ordered"
+        yield SignalSpec("prediction", "outputs", kind, column, edges=edges, values=values)
+        yield SignalSpec("prediction:null", "outputs", "rate", column, edges=edges, values=values, sides="up")
+    if "confidence" in known and schema.confidence is not None:
+        edges = edges_of(known["confidence"], low=0.0, high=1.0)
+        if edges:
+            yield SignalSpec("confidence", "outputs", "ordered", schema.confidence, edges=edges)
+    if "latency_s" in known and schema.latency_s is not None and known["latency_s"].quantiles:
+        for word, share in LATENCIES.items():
+            limit = known["latency_s"].quantiles[_QUANTILES.index(share)]
+            yield SignalSpec(f"latency_s:{word}", "service", "rate", schema.latency_s, edges=(limit,), sides="up")
+    if schema.error in families and schema.error is not None:
+        yield SignalSpec("failures", "service", "rate", schema.error, sides="up")
+
+
+def _performance_signals(schema: PredictionSchema, known: Mapping[str, Profile], task: Task) -> Iterator[SignalSpec]:
+    """Errors overall, per class and per slice; a regression's are distances, and parts are watched at their p95."""
+    limit: tuple[float, ...] = ()
+    if task == "regression" and "error" in known and known["error"].quantiles:
+        edges = edges_of(known["error"], low=0.0)
+        yield SignalSpec("error", "errors", "ordered", schema.label or "", edges=edges, sides="up")
+        limit = (known["error"].quantiles[_QUANTILES.index(0.95)],)
+    elif task == "classification" and "label" in known and known["label"].distinct:
+        label = schema.label or ""
+        if known["label"].distinct < 2:  # noqa: PLR2004 - one class tells nothing
+            raise BaselineError(f"column {label!r} has one class in the reference: give rows of every class")
+        yield SignalSpec("error", "errors", "rate", label, sides="up")
+        if "gap" in known and edges_of(known["gap"], low=0.0, high=1.0):
+            gaps = edges_of(known["gap"], low=0.0, high=1.0)
+            yield SignalSpec("calibration", "errors", "ordered", schema.confidence or "", edges=gaps, sides="up")
+        yield from _parts(label, known["label"], (), "classes")
+    else:
+        return
+    for column in schema.slices:
+        if f"slice {column}" in known:
+            yield from _parts(column, known[f"slice {column}"], limit, "slices")
+
+
+def _parts(column: str, profile: Profile, limit: tuple[float, ...], family: Family) -> Iterator[SignalSpec]:
+    top: Sequence[tuple[str, int]] = profile.top if family == "classes" else profile.top[:TOP]
+    for value, rows in top:
+        if rows < FEWEST:
+            continue
+        name = f"accuracy:class={value}" if family == "classes" else f"accuracy:slice:{column}={value}"
+        where = None if family == "classes" else {column: value}
+        yield SignalSpec(name, family, "rate", column, edges=limit, values=(value,), sides="up", slice=where)

@@ -1,0 +1,151 @@
+"""What an engine is asked for a signal, and which bin of the signal an answer belongs to. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from assay.engines.base import (
+    MISSING,
+    NEGATIVE_INFINITY,
+    NOT_A_NUMBER,
+    POSITIVE_INFINITY,
+    UNREADABLE,
+    Bins,
+    Distance,
+    Failed,
+    Gap,
+    Number,
+    Quantity,
+    Question,
+    Text,
+    Values,
+    Wrong,
+)
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import SignalSpec
+
+ABSENT = frozenset({MISSING, NOT_A_NUMBER, UNREADABLE})
+"""Codes of rows that have no usable value: they are nulls of their feature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A signal as a question to an engine.
+
+    Attributes:
+        question: What is counted. Signals with the same question share one answer.
+        bin_of: The bin of the signal that rows with these codes belong to; None for rows it is not about.
+        columns: The columns the question needs besides the time.
+    """
+
+    question: Question
+    bin_of: Callable[[tuple[int, ...]], int | None]
+    columns: tuple[str, ...]
+
+
+def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Asked]:
+    """The questions of all signals by name, but for ``volume``, which is told by the windows themselves.
+
+    Signals about one column share one question: it is counted once.
+
+    Args:
+        specs: The signals of a baseline.
+        schema: What the columns mean.
+
+    Raises:
+        ValueError: When a signal is of no kind that `assay.monitoring.learning` makes.
+    """
+    listed: dict[str, list[str]] = defaultdict(list)
+    for spec in specs:
+        if spec.family in {"classes", "slices"}:
+            column, value = _part(spec)
+            listed[column].append(value)
+    return {spec.name: _ask(spec, schema, listed) for spec in specs if spec.kind != "volume"}
+
+
+def _part(spec: SignalSpec) -> tuple[str, str]:
+    """The column and the value that a class or a slice is told by."""
+    return next(iter(spec.slice.items())) if spec.slice else (spec.column, spec.values[0])
+
+
+def _ask(spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequence[str]]) -> Asked:
+    if spec.name == "failures":
+        return _flag(Question(spec.name, (Failed(spec.column),)), (spec.column,))
+    if spec.family in {"inputs", "outputs", "service"}:
+        return _column(spec)
+    if schema.label is None:
+        raise ValueError(f"signal {spec.name} needs a label column")
+    both = (schema.prediction, schema.label)
+    if spec.family in {"classes", "slices"}:
+        column, value = _part(spec)
+        return _within(spec, column, (value, *listed[column]), both)
+    if spec.name == "calibration" and schema.confidence is not None:
+        return _binned(spec, Gap(schema.confidence, *both), "label", (schema.confidence, *both))
+    if spec.kind == "ordered":
+        return _binned(spec, Distance(*both), "label", both)
+    return _flag(Question(spec.name, (Wrong(*both),), "label"), both)
+
+
+def _column(spec: SignalSpec) -> Asked:
+    """A column's values, or a rate about them. Rates carry the edges or values too, so that all ask the same."""
+    asked = _binned(spec, Number(spec.column), "time", (spec.column,)) if spec.edges else _listed(spec)
+    if spec.kind == "rate" and spec.name.endswith(":null"):
+        return replace(asked, bin_of=_is_absent)
+    if spec.kind == "rate" and spec.name.endswith(":infinite"):
+        return replace(asked, bin_of=_is_infinite)
+    if spec.kind == "rate" and spec.name.endswith(":unseen"):
+        other = len(spec.values)
+        return replace(asked, bin_of=lambda codes: None if codes[0] in ABSENT else int(codes[0] == other))
+    return asked
+
+
+def _within(spec: SignalSpec, column: str, listed: tuple[str, ...], both: tuple[str, str]) -> Asked:
+    """Wrong answers among the rows that have one value in a column; a regression's, beyond its edge."""
+    wrong = Bins(Distance(*both), spec.edges) if spec.edges else Wrong(*both)
+    values = tuple(sorted(set(listed)))
+    place = values.index(listed[0])
+    question = Question(spec.name, (Values(Text(column), values), wrong), "label")
+
+    def bin_of(codes: tuple[int, ...]) -> int | None:
+        if codes[0] != place:
+            return None
+        if codes[1] == POSITIVE_INFINITY:
+            return 1
+        return codes[1] if codes[1] >= 0 else None
+
+    return Asked(question, bin_of, (column, *both))
+
+
+def _flag(question: Question, columns: tuple[str, ...]) -> Asked:
+    return Asked(question, lambda codes: codes[0] if codes[0] >= 0 else None, columns)
+
+
+def _listed(spec: SignalSpec) -> Asked:
+    question = Question(spec.name, (Values(Text(spec.column), spec.values),))
+    return Asked(question, lambda codes: codes[0] if codes[0] >= 0 else None, (spec.column,))
+
+
+def _binned(spec: SignalSpec, of: Quantity, clock: str, columns: tuple[str, ...]) -> Asked:
+    """Bins of a number; infinities are in the outer bins. A rate asks "above the edge" or "outside the edges"."""
+    question = Question(spec.name, (Bins(of, spec.edges),), "label" if clock == "label" else "time")
+    last = len(spec.edges)
+
+    def bin_of(codes: tuple[int, ...]) -> int | None:
+        place = {NEGATIVE_INFINITY: 0, POSITIVE_INFINITY: last}.get(codes[0], codes[0])
+        if place < 0:
+            return None
+        if spec.kind == "ordered":
+            return place
+        return int(place == last) if last == 1 else int(place in {0, last})
+
+    return Asked(question, bin_of, columns)
+
+
+def _is_absent(codes: tuple[int, ...]) -> int | None:
+    return int(codes[0] in ABSENT)
+
+
+def _is_infinite(codes: tuple[int, ...]) -> int | None:
+    return None if codes[0] in ABSENT else int(codes[0] in {NEGATIVE_INFINITY, POSITIVE_INFINITY})

@@ -1,0 +1,240 @@
+"""Cuts a table into complete windows and counts every signal in them.
+
+A window is a span of time, ``1d``, aligned to UTC (to Monday when it is whole weeks), or a number of rows,
+``1000rows``. Only complete windows are counted; what is not counted is told in a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Source, Tally
+from assay.errors import ConfigError, TableError
+from assay.findings import Finding, Severity
+from assay.monitoring.questions import Asked, ask
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import SignalSpec, WindowCounts
+from assay.monitoring.strange import about_columns, about_rows, about_windows
+from assay.storage.clock import from_text, parse_span, utc_text
+
+MOST_WINDOWS = 20_000
+"""Windows of one count; more say that the window is too narrow for the table."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+WEEK = timedelta(weeks=1)
+INSTANT = timedelta(microseconds=1)
+
+_ROWS = re.compile(r"([0-9]{1,9})\s*rows")
+
+GAPS = 10
+"""A border window is partial when more than so many mean distances between rows are empty at its border."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Windows and what was strange about the table.
+
+    Attributes:
+        windows: Complete windows in time order; those without rows among them.
+        findings: What is missing, unreadable, odd or was not counted.
+    """
+
+    windows: tuple[WindowCounts, ...]
+    findings: tuple[Finding, ...]
+
+
+def parse_window(window: str) -> timedelta | int:
+    """How windows are cut: a span of time, or a number of rows.
+
+    Raises:
+        ConfigError: When it is neither.
+    """
+    match = _ROWS.fullmatch(window.strip())
+    if match is None:
+        try:
+            return parse_span(window)
+        except ConfigError as err:
+            raise ConfigError(f"found the window {window!r}; write a span (1d, 6h) or a number (1000rows)") from err
+    if int(match[1]) == 0:
+        raise ConfigError(f"found the window {window!r}; it must have at least one row")
+    return int(match[1])
+
+
+def floor_to(time: datetime, width: timedelta) -> datetime:
+    """The start of the window that a time is in: spans are aligned to UTC, whole weeks to Monday."""
+    origin = MONDAY if width % WEEK == timedelta(0) else EPOCH
+    return origin + (time - origin) // width * width
+
+
+def cut(
+    engine: Engine,
+    source: Source,
+    schema: PredictionSchema,
+    window: str,
+    *,
+    after: datetime | None = None,
+    through: datetime | None = None,
+) -> tuple[datetime, ...]:
+    """The ends of the complete windows of a table: every two neighbours enclose one. Empty when there is none.
+
+    Args:
+        engine: What reads the table.
+        source: The table.
+        schema: What its columns mean.
+        window: A span or a number of rows.
+        after: End of the last window before; None begins with the first row.
+        through: Reading of the clock: spans that end by then are complete, with rows or without. None takes
+            every span up to the last row.
+
+    Raises:
+        ConfigError: When there would be more than `MOST_WINDOWS`.
+        TableError: When the table cannot be read.
+    """
+    width = parse_window(window)
+    if isinstance(width, int):
+        cuts = engine.steps(source, schema.time, width, since=after)
+        return cuts if len(cuts) > 1 else ()
+    first = after
+    if first is None or through is None:
+        span = engine.span(source, schema.time)
+        if span.first is None or span.last is None:
+            return ()
+        first = first or span.first
+        # A time in the future must not make windows that nobody has lived through.
+        through = through or floor_to(span.last, width) + width
+    start = floor_to(first, width) if after is None else after
+    number = max(0, (through - start) // width)
+    if number > MOST_WINDOWS:
+        raise ConfigError(f"{number:,} windows of {window} from {start:%Y-%m-%d} on are too many: widen the window")
+    return tuple(start + i * width for i in range(number + 1)) if number else ()
+
+
+def count(
+    engine: Engine,
+    source: Source,
+    schema: PredictionSchema,
+    specs: Sequence[SignalSpec],
+    *,
+    window: str,
+    now: datetime,
+    families: Mapping[str, ColumnFamily],
+    live: bool,
+    known: Sequence[WindowCounts] = (),
+    since: datetime | None = None,
+) -> Counted:
+    """Count every signal in every complete window of a table.
+
+    Args:
+        engine: What reads the table.
+        source: The table.
+        schema: What its columns mean.
+        specs: The signals.
+        window: A span or a number of rows.
+        now: The reading of the clock. Rows after it are told in a finding and counted when their time has come.
+        families: The columns of the baseline's table by the family of their type.
+        live: Whether rows still come. Then spans without rows up to ``now`` are windows too; otherwise the table
+            is a finished one, and its first and last span are left out where they are clearly partial.
+        known: Windows counted before, to be counted again because rows and labels come late. New ones follow
+            the last of them.
+        since: Where to begin when none is known; None begins with the first row.
+
+    Raises:
+        TableError: When the table cannot be read or has no time column.
+        ConfigError: When there are too many windows.
+    """
+    columns = engine.columns(source)
+    if schema.time not in columns:
+        raise TableError(f"the table has no column {schema.time!r}, which is declared as time")
+    there = {name: one for name, one in ask(specs, schema).items() if all(column in columns for column in one.columns)}
+    findings = about_columns(schema, specs, columns, families)
+    watched = sorted({column for one in there.values() for column in one.columns})
+    findings += about_rows(engine, source, schema, columns, watched=watched, now=now)
+    spans = [(from_text(one.start), from_text(one.end)) for one in known]
+    after = spans[-1][1] if spans else since
+    new = cut(engine, source, schema, window, after=after, through=now if live else None)
+    spans += list(pairwise(new))
+    if not spans:
+        none = Finding("window.none", schema.time, Severity.WARNING, f"no window of {window} is complete yet")
+        return Counted((), (*findings, none))
+    cuts = sorted({end for span in spans for end in span})
+    questions = tuple(replace(one.question, name=name) for name, one in there.items())
+    query = _query(schema, columns, cuts, questions)
+    tally = engine.counts(source, query)
+    counts = _fold(tally, specs, there, columns)
+    places = {start: place for place, start in enumerate(cuts)}
+    windows = tuple(
+        WindowCounts(utc_text(start), utc_text(end), tally.windows[places[start]].rows, counts[places[start]])
+        for start, end in spans
+    )
+    if not live:
+        windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
+        findings += partial
+    return Counted(windows, (*findings, *about_windows(windows, tally, there, live=live)))
+
+
+def _query(
+    schema: PredictionSchema, columns: Collection[str], cuts: Sequence[datetime], questions: tuple[Question, ...]
+) -> CountQuery:
+    came = schema.label_time if schema.label_time in columns else None
+    label = schema.label if schema.label in columns else None
+    return CountQuery(schema.time, tuple(cuts), questions, label=label, label_time=came)
+
+
+def _fold(
+    tally: Tally, specs: Sequence[SignalSpec], there: Mapping[str, Asked], columns: Collection[str]
+) -> list[dict[str, tuple[int, ...]]]:
+    """The counts of every window by signal, from the counts of every code."""
+    counts: list[dict[str, list[int]]] = [{} for _ in tally.windows]
+    for spec in specs:
+        if spec.kind == "volume":
+            for place, window in enumerate(tally.windows):
+                counts[place][spec.name] = [window.rows]
+        elif spec.name in there:
+            for (place, *codes), rows in tally.answers[spec.name].items():
+                bin_ = there[spec.name].bin_of(tuple(codes))
+                if bin_ is not None:
+                    counts[place].setdefault(spec.name, [0] * spec.bins)[bin_] += rows
+        elif spec.name.endswith(":null") and spec.column not in columns:
+            for place, window in enumerate(tally.windows):  # a column that is gone is null in every row
+                if window.rows:
+                    counts[place][spec.name] = [0, window.rows]
+    return [{name: tuple(bins) for name, bins in one.items()} for one in counts]
+
+
+def _without_partial(
+    windows: tuple[WindowCounts, ...], tally: Tally, *, by_rows: bool
+) -> tuple[tuple[WindowCounts, ...], tuple[Finding, ...]]:
+    """Leave out the first and the last span of a finished table where its rows clearly begin late or end early.
+
+    Clearly: the empty border is longer than `GAPS` mean distances between rows, and than twice the longest such
+    border of the windows between. With no windows between there is nothing to compare with, and all are kept.
+    """
+    if by_rows or len(windows) < 3:  # noqa: PLR2004 - the first, the last, and one between
+        return windows, ()
+    heads, tails = [], []
+    for window, rows in zip(windows, tally.windows, strict=True):
+        start, end = from_text(window.start), from_text(window.end)
+        heads.append(end - start if rows.first is None else rows.first - start)
+        tails.append(end - start if rows.last is None else end - rows.last - INSTANT)
+    out = []
+    for place, borders, word in ((0, heads, "begin"), (-1, tails, "end")):
+        mean = (from_text(windows[place].end) - from_text(windows[place].start)) / max(windows[place].rows, 1)
+        if borders[place] > GAPS * mean and borders[place] > 2 * max(borders[1:-1]):
+            out.append((place, word))
+    findings = tuple(
+        Finding(
+            "window.partial",
+            windows[place].start,
+            Severity.INFO,
+            f"the rows {word} inside the window of {windows[place].start}: it is partial and was not counted",
+            {"rows": windows[place].rows},
+        )
+        for place, word in out
+    )
+    left = {windows[place].start for place, _ in out}
+    return tuple(window for window in windows if window.start not in left), findings
