@@ -57,32 +57,35 @@ def latest(root: Path, origin: str) -> str | None:
         OSError: It cannot be read.
     """
     try:
-        return _read(folder_of(root, origin) / LATEST)
+        return read(folder_of(root, origin) / LATEST)
     except FileNotFoundError:
         return None
 
 
-def copies(place: Path, origin: str) -> list[tuple[Path, str]]:
-    """Return every checkpoint note kept in a place, with its file.
+def files(place: Path, origin: str) -> list[Path]:
+    """Return the files of every checkpoint kept in a place; none when the place is missing.
 
     Args:
         place: A folder of ``[log] checkpoints``, the log's own folder in it, or one checkpoint file.
         origin: The log's.
 
     Raises:
-        OSError: The place cannot be read.
+        OSError: The place cannot be listed.
     """
     if place.is_file():
-        return [(place, _read(place))]
-    found: list[tuple[Path, str]] = []
+        return [place]
+    found: list[Path] = []
     for folder in (folder_of(place, origin), place):
         if folder.is_dir():
-            names = sorted(each for each in folder.iterdir() if each.suffix == SUFFIX or each.name == LATEST)
-            found += [(each, _read(each)) for each in names]
+            found += sorted(each for each in folder.iterdir() if each.suffix == SUFFIX or each.name == LATEST)
     return found
 
 
-def _read(path: Path) -> str:
-    # A byte that is no UTF-8 becomes a sign that no signature covers: refused there, with its reason.
+def read(path: Path) -> str:
+    """Return a checkpoint note; a byte that is no UTF-8 becomes a sign that no signature covers.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return file.read(1_000_001)

@@ -92,11 +92,21 @@ def _copies(places: Sequence[Path], origin: str) -> tuple[list[Copy], list[Findi
     unread: list[Finding] = []
     for place in places:
         try:
-            found += [Copy(str(path), note, None) for path, note in kept_outside.copies(place, origin)]
+            paths = kept_outside.files(place, origin)
         except OSError as err:
-            why = f"the checkpoints in {place} cannot be read: {err.strerror or err}"
-            unread.append(Finding("log.unwitnessed", str(place), Severity.WARNING, why))
+            unread.append(_unread(place, err))
+            continue
+        for path in paths:
+            try:
+                found.append(Copy(str(path), kept_outside.read(path), None))
+            except OSError as err:
+                unread.append(_unread(path, err))
     return found, unread
+
+
+def _unread(path: Path, err: OSError) -> Finding:
+    why = f"the checkpoint copy {path} cannot be read: {err.strerror or err}"
+    return Finding("log.unwitnessed", str(path), Severity.WARNING, why)
 
 
 def _stored(database: str | Path) -> Stored:
