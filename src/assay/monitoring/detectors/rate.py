@@ -24,7 +24,8 @@ class Rate:
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
         """One per harmful direction."""
-        asked = (Question(spec.name, (1,), "up"), Question(spec.name, (1,), "down"))
+        label = f"{spec.name}, wrong answers" if spec.family in ("errors", "classes", "slices") else spec.name
+        asked = (Question(label, (1,), "up"), Question(label, (1,), "down"))
         return tuple(q for q in asked if spec.sides in ("both", q.side))
 
     def tally(self, spec: SignalSpec, counts: Floats) -> tuple[Floats, Floats]:
