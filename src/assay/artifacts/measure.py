@@ -82,8 +82,6 @@ def manifest(
     # Two names that are one cannot stand in a manifest; the finding names them, and both are left out.
     clashing = {finding.subject for finding in every if finding.rule == "artifact.name-clash"}
     kept = [one for one in measured if not _lies_in(shown(one.file.name), clashing)]
-    if not kept:
-        raise refused(name, every)
     return Manifest(
         name,
         tuple(one.file for one in kept),
