@@ -46,7 +46,7 @@ def test_labels_flipped_on_37_rows_are_named_exactly_and_told_from_edits(
     what = difference(old, new)
     assert sorted(was for was, _ in what.label_changed) == at.tolist()
     assert sorted(order[[row for _, row in what.label_changed]].tolist()) == at.tolist()
-    assert not (what.row_changed or what.added or what.removed)
+    assert (what.row_changed, what.added, what.removed) == ((), (), ())
     first = compare(old, new)[0]
     assert (first.rule, first.severity, first.numbers["rows_count"]) == (
         "data.label-changed",
