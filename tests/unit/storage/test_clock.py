@@ -31,11 +31,10 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_time_or_our_error(text: str) -> None:
-    try:
-        assert from_text(text).tzinfo is UTC
-    except StorageError as err:
-        assert repr(text) in err.message
+def test_any_other_text_is_our_error(text: str) -> None:
+    with pytest.raises(StorageError) as refusal:
+        from_text(text)
+    assert repr(text) in refusal.value.message
 
 
 @pytest.mark.parametrize("text", ["2026-02-30T00:00:00.000000Z", "2026-03-01T09:30:00", "", "0000-01-01T00:00:00Z"])
@@ -60,7 +59,7 @@ def test_a_span_is_read(text: str, span: timedelta) -> None:
     assert parse_span(text) == span
 
 
-@pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "1.5h", "1 month", "1D", "999999999y", "99999y", "١d"])
+@pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "1.5h", "1 month", "1D", "999999999y", "99999y", "\u0661d"])
 def test_no_span_is_refused_with_what_was_found(text: str) -> None:
     with pytest.raises(ConfigError, match="span"):
         parse_span(text)
