@@ -249,7 +249,7 @@ def _findings(data: Mapping[str, object]) -> list[Mapping[str, object]]:
 
 def _text(data: Mapping[str, object], findings: Sequence[Mapping[str, object]]) -> str:
     said = _sentences(_word(finding, "detail") for finding in findings)
-    return said or _word(data, "detail") or _word(data, "message")
+    return said or _word(data, "detail") or _word(data, "reason") or _word(data, "message")
 
 
 def _sentences(details: Iterable[str]) -> str:
