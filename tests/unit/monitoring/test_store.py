@@ -1,0 +1,180 @@
+"""What a monitor run keeps: all or nothing, and once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, update
+from sqlalchemy.exc import IntegrityError
+from tests.unit.monitoring.streams import SCHEMA, START, requests, written
+
+from assay.audit.log import AuditLog
+from assay.engines.duckdb import DuckDb
+from assay.errors import BaselineError, StorageError
+from assay.monitoring import store
+from assay.monitoring.baseline import Baseline
+from assay.monitoring.run import run
+from assay.storage.database import open_state, writing
+from assay.storage.tables import baselines, outbox
+
+ENGINE = DuckDb()
+DAYS = 20
+LIVE = START + timedelta(days=DAYS)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Engine:
+    return open_state(tmp_path / "state.db")
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
+    source = written(requests(DAYS), tmp_path_factory.mktemp("reference") / "reference.parquet")
+    return Baseline.learn(ENGINE, source, SCHEMA, window="1d", now=LIVE)
+
+
+def test_a_run_keeps_windows_and_alarms_and_a_second_run_changes_nothing(
+    state: Engine, baseline: Baseline, tmp_path: Path
+) -> None:
+    source = written(requests(4, start=LIVE, seed=1, wrong=0.6), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+    first = run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4))
+    assert (first.recorded.added, first.recorded.changed) == (4, 0)
+    assert "error" in {alarm.signal for alarm in first.recorded.alarms}
+    second = run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4, hours=1))
+    assert (second.recorded.added, second.recorded.changed, second.recorded.alarms) == (0, 0, ())
+    assert second.evaluation.alarms == first.evaluation.alarms
+    kept = store.load_windows(state, "spam", baseline.digest)
+    assert [window.rows for window in kept] == [200] * 4
+    assert len(store.alarms(state, "spam")) == len(first.recorded.alarms)
+    drawn = store.load_summaries(state, "spam", baseline.digest)
+    accuracy = [one["values"]["accuracy"][0] for one in json.loads(json.dumps(drawn))]
+    assert all(0.3 < value < 0.5 for value in accuracy)
+
+
+def test_an_incomplete_window_waits(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    source = written(requests(4, start=LIVE, seed=1), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+    found = run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=3, hours=23))
+    assert found.evaluation.windows == 3
+    assert "rows.waiting" in {finding.rule for finding in found.findings}
+    assert run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4)).recorded.added == 1
+
+
+def test_late_rows_are_counted_and_told(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    table = requests(3, start=LIVE, seed=1)
+    store.save_baseline(state, "spam", baseline)
+    late = table.slice(10, 40)
+    early = table.take([*range(10), *range(50, 600)])
+    run(state, ENGINE, written(early, tmp_path / "a.parquet"), "spam", now=LIVE + timedelta(days=3))
+    written(late, tmp_path / "b.parquet")
+    both = written(table, tmp_path / "a.parquet")
+    found = run(state, ENGINE, both, "spam", now=LIVE + timedelta(days=3))
+    assert (found.recorded.added, found.recorded.changed) == (0, 1)
+    told = [finding for finding in found.findings if finding.rule == "window.late-rows"]
+    assert [(finding.subject[:10], finding.numbers["rows"]) for finding in told] == [("2026-01-25", 40)]
+    assert [window.rows for window in store.load_windows(state, "spam", baseline.digest)] == [200] * 3
+
+
+def test_rows_that_are_deleted_stay_counted_and_are_told(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    table = requests(3, start=LIVE, seed=1)
+    store.save_baseline(state, "spam", baseline)
+    now = LIVE + timedelta(days=3)
+    first = run(state, ENGINE, written(table, tmp_path / "a.parquet"), "spam", now=now)
+    found = run(state, ENGINE, written(table.slice(150), tmp_path / "a.parquet"), "spam", now=now)
+    assert "window.rows-gone" in {finding.rule for finding in found.findings}
+    assert store.load_windows(state, "spam", baseline.digest)[0].rows == 200
+    assert found.evaluation.series == first.evaluation.series
+
+
+def test_a_clock_that_went_back_is_told(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    source = written(requests(4, start=LIVE, seed=1), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+    run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4))
+    found = run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=2))
+    assert {"clock.backwards", "time.future"} <= {finding.rule for finding in found.findings}
+    assert (found.recorded.added, found.evaluation.windows) == (0, 4)
+
+
+def test_silence_is_windows_without_rows(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    source = written(requests(2, start=LIVE, seed=1), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+    found = run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4))
+    assert [window.rows for window in store.load_windows(state, "spam", baseline.digest)] == [200, 200, 0, 0]
+    assert [f.subject[:10] for f in found.findings if f.rule == "window.empty"] == ["2026-01-27", "2026-01-28"]
+    assert "volume" in {alarm.signal for alarm in found.recorded.alarms}
+
+
+def test_nothing_is_kept_when_writing_an_alarm_fails(
+    state: Engine, baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = written(requests(4, start=LIVE, seed=1, wrong=0.6), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise IntegrityError("insert", {}, Exception("disk full"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_key", refuse)
+        with pytest.raises(StorageError):
+            run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4))
+    assert store.load_windows(state, "spam", baseline.digest) == ()
+    assert store.alarms(state, "spam") == ()
+
+
+def test_alarms_reach_the_audit_log_once(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    source = written(requests(4, start=LIVE, seed=1, wrong=0.6), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+    now = LIVE + timedelta(days=4)
+    raised = run(state, ENGINE, source, "spam", now=now, actor="anna").recorded.alarms
+    with AuditLog.open(
+        tmp_path / "audit.db", key=tmp_path / "log.key", origin="test", checkpoints=[tmp_path / "out"], now=now
+    ) as log:
+        assert store.drain(state, log) == len(raised)
+        with writing(state) as connection:  # as if the process had been killed before it remembered
+            connection.execute(update(outbox).values(drained=None))
+        assert store.drain(state, log) == len(raised)
+        assert store.drain(state, log) == 0
+        logged = log.entries(kinds=["monitor.alarm"])
+    assert [(one.entry.subject, one.entry.actor) for one in logged] == [("spam", "anna")] * len(raised)
+    assert {one.entry.data["signal"] for one in logged} == {alarm.signal for alarm in raised}
+    assert sorted(one.position or 0 for one in store.alarms(state, "spam")) == [one.position for one in logged]
+
+
+def test_an_alarm_that_late_rows_move_by_a_window_is_the_same(
+    state: Engine, baseline: Baseline, tmp_path: Path
+) -> None:
+    source = written(requests(4, start=LIVE, seed=1, wrong=0.6), tmp_path / "live.parquet")
+    store.save_baseline(state, "spam", baseline)
+    found = run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4))
+    windows = store.load_windows(state, "spam", baseline.digest)
+    moved = tuple(replace(alarm, window=windows[-1].start) for alarm in found.evaluation.alarms)
+    again = replace(found.evaluation, alarms=moved)
+    kept = store.record(state, model="spam", baseline=baseline, evaluation=again, windows=windows, now=LIVE)
+    assert kept.alarms == ()
+
+
+def test_a_baseline_comes_back_as_it_was(state: Engine, baseline: Baseline) -> None:
+    assert store.load_baseline(state, "spam") is None
+    assert store.save_baseline(state, "spam", baseline) == store.save_baseline(state, "spam", baseline)
+    assert store.load_baseline(state, "spam") == baseline
+    assert store.load_baseline(state, "other") is None
+
+
+def test_an_edited_baseline_is_refused(state: Engine, baseline: Baseline) -> None:
+    store.save_baseline(state, "spam", baseline)
+    body = baseline.to_json() | {"window": "2d"}
+    with writing(state) as connection:
+        connection.execute(update(baselines).values(body=json.dumps(body)))
+    with pytest.raises(BaselineError, match="edited"):
+        store.load_baseline(state, "spam")
+
+
+def test_a_model_without_baseline_is_not_judged(state: Engine, tmp_path: Path) -> None:
+    source = written(requests(1), tmp_path / "live.parquet")
+    with pytest.raises(BaselineError, match="assay baseline spam"):
+        run(state, ENGINE, source, "spam", now=LIVE)
