@@ -127,6 +127,17 @@ def share(value: float, what: str, *, low: float = 0.0, high: float = 1.0) -> fl
     return float(value)
 
 
+def limits(rate: float, level: float) -> tuple[float, float]:
+    """A rate that rows can show, and a level of confidence.
+
+    Raises:
+        SuiteError: They make no sense; no number of rows shows that a rate is exactly 0 or 1.
+    """
+    if rate in (0, 1):
+        raise SuiteError(f"no number of rows shows that a rate is exactly {rate:g}; allow a little, such as 0.01")
+    return share(rate, "a rate"), share(level, "level", low=0.501, high=0.9999)
+
+
 def at_least(successes: int, n: int, wanted: float, level: float) -> tuple[Outcome, float, float, int]:
     """Is a rate at least as high as wanted? Pass or fail only when the interval says so.
 
@@ -145,7 +156,7 @@ def at_least(successes: int, n: int, wanted: float, level: float) -> tuple[Outco
         return Outcome.PASS, low, high, 0
     if high < wanted:
         return Outcome.FAIL, low, high, 0
-    rate = (successes + 1) / (n + 2)  # Laplace: a rate of 0 or 1 in a few rows is not known to be so
+    rate = successes / n if n else wanted
     gap = abs(rate - wanted)
     z = NormalDist().inv_cdf(level)
     needed = ceil(z * z * max(rate * (1 - rate), wanted * (1 - wanted)) / (gap * gap)) if gap else 0

@@ -11,7 +11,19 @@ import pyarrow as pa
 from assay.errors import SuiteError, TableError
 from assay.findings import Finding, Number, Severity
 from assay.frameworks.base import Prediction, Predictor
-from assay.validation.checks.asking import ANY_SIZE, Rows, ask, at_most, differing, features, needs, plain, share, take
+from assay.validation.checks.asking import (
+    ANY_SIZE,
+    Rows,
+    ask,
+    at_most,
+    differing,
+    features,
+    limits,
+    needs,
+    plain,
+    share,
+    take,
+)
 from assay.validation.report import CheckResult, Outcome
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -27,7 +39,7 @@ class Perturbation:
     Args:
         table: Rows the model knows.
         noise_sd: Standard deviation of the noise, as a fraction of each column's own, > 0.
-        at_most: Largest share of rows whose answer changes, in [0, 1).
+        at_most: Largest share of rows whose answer changes, in (0, 1).
         columns: Columns that get noise; default those of floating-point numbers.
         tolerance: For predicted numbers: the largest change that is none, in their unit, >= 0.
         level: One-sided confidence of a pass and of a fail, in (0.5, 1); intervals are Wilson's.
@@ -59,10 +71,7 @@ class Perturbation:
     ) -> None:
         self.name = name
         self._noise_sd = share(noise_sd, "noise_sd", low=1e-12, high=10.0)
-        self._at_most, self._level = (
-            share(at_most, "at_most", high=0.999),
-            share(level, "level", low=0.501, high=0.9999),
-        )
+        self.limits = limits(at_most, level)
         self._tolerance = share(tolerance, "tolerance", high=ANY_SIZE)
         self._inputs = _features(table, features, label)
         if columns is None:
@@ -99,7 +108,7 @@ class Directional:
         change: What is added to it, in its unit.
         direction: ``up``: the answer must not fall; ``down``: it must not rise; ``same``: it must not move.
         of: The class whose score is judged; None for a regression.
-        at_most: Largest share of rows that may go the wrong way, in [0, 1).
+        at_most: Largest share of rows that may go the wrong way, in (0, 1).
         tolerance: A move below this is none, in the unit of the score or number, >= 0.
         level: One-sided confidence of a pass and of a fail, in (0.5, 1); intervals are Wilson's.
         label: A column that is no feature, if there is one.
@@ -134,10 +143,7 @@ class Directional:
             raise SuiteError(f"change must be a finite number other than 0, not {change!r}")
         self.name = name or f"{column} {change:+g} moves {direction}"
         self._direction, self._of = direction, of
-        self._at_most, self._level = (
-            share(at_most, "at_most", high=0.999),
-            share(level, "level", low=0.501, high=0.9999),
-        )
+        self.limits = limits(at_most, level)
         self._tolerance = share(tolerance, "tolerance", high=ANY_SIZE)
         self._inputs = _features(table, features, label)
         self._moved = _with(self._inputs, column, _numbers(self._inputs, column) + change)

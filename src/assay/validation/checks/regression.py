@@ -27,6 +27,7 @@ from assay.validation.checks.asking import (
     differing,
     features,
     labels,
+    limits,
     needs,
     plain,
     share,
@@ -150,7 +151,7 @@ class Metric:
     Args:
         table: Labelled rows that the model was not trained on.
         label: The column that holds the truth.
-        at_least: The rate wanted, in [0, 1].
+        at_least: The rate wanted, in (0, 1).
         metric: ``accuracy``; ``recall``, among rows of class ``positive``; ``precision``, among rows called so.
         positive: The class that recall and precision are of.
         level: One-sided confidence of a pass and of a fail, in (0.5, 1); intervals are Wilson's.
@@ -182,7 +183,7 @@ class Metric:
             raise SuiteError(f"{metric} is of one class: give positive=")
         self.name = name or (metric if positive is None else f"{metric} of {positive}")
         self._metric, self._positive = metric, positive
-        self._at_least, self._level = share(at_least, "at_least"), share(level, "level", low=0.501, high=0.9999)
+        self._at_least, self._level = limits(at_least, level)
         whole = take(table, [label])
         self._label, self._labels = label, labels(whole, label)
         self._inputs = _inputs(whole, features, label)
