@@ -14,6 +14,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files as package_files
@@ -173,5 +174,6 @@ def _write(path: Path, contents: Mapping[str, bytes]) -> None:
             os.fsync(handle.fileno())
         unfinished.replace(path)
     except OSError as err:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # the same trouble may keep it from being removed
+            unfinished.unlink(missing_ok=True)
         raise StorageError(f"the evidence cannot be written to {path}: {err.strerror or err}") from err
