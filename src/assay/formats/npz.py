@@ -1,4 +1,4 @@
-"""Archives of NumPy arrays: ``.npz`` and ``.skops`` are ZIP files with ``.npy`` members.
+"""Archives of NumPy arrays: ``.npz`` files are ZIP files with ``.npy`` members.
 
 Source: PKWARE APPNOTE.TXT 6.3.10 (section numbers below) and numpy.lib.format for the members.
 A ZIP file says most things twice, in front of each member and in the directory at its end, and two
@@ -56,7 +56,7 @@ class Npz:
 
     def recognises(self, name: str) -> bool:
         """Whether a file of this name must be an archive of arrays."""
-        return name.lower().endswith((".npz", ".skops"))
+        return name.lower().endswith(".npz")
 
     def parts(self, content: Content) -> tuple[Part, ...]:
         """Every member with its byte range, in the order of the bytes.
@@ -73,6 +73,31 @@ class Npz:
             raise FormatError("there are bytes before the first member")
         ends = [*(member.start for member in members), directory][1:]
         return tuple(_part(content, member, end) for member, end in zip(members, ends, strict=True))
+
+
+def stored_bytes(content: Content, part: Part) -> bytes:
+    """The unpacked bytes of a member that is no array.
+
+    Args:
+        content: The archive.
+        part: A part of it as :meth:`Npz.parts` gave it, with dtype ``bytes``. Its shape is the
+            number of bytes there will be: check it first.
+
+    Raises:
+        FormatError: The member is packed in another way than deflated, or unpacks to another size.
+        zlib.error: The packed bytes are damaged.
+    """
+    raw = exactly(content, part.start, part.end - part.start, "a member")
+    names, extras = struct.unpack_from("<2H", raw, _LOCAL.size - 4)
+    (method,) = struct.unpack_from("<H", raw, 8)
+    data = raw[_LOCAL.size + names + extras :]
+    (size,) = part.shape
+    if method == _STORED:
+        return data[:size]
+    unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1) if method == _DEFLATED else b""
+    if len(unpacked) != size:
+        raise FormatError(f"member {part.name!a} does not unpack to the {size} bytes it claims")
+    return unpacked
 
 
 def _start(member: _Member) -> int:

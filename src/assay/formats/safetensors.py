@@ -73,14 +73,12 @@ class Safetensors:
 
 
 def _header(raw: bytes) -> Mapping[str, object]:
-    if not raw.startswith(b"{"):
-        raise FormatError("the header must begin with '{'")
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:
         raise FormatError(f"the header is not the JSON object it must be ({type(err).__name__})") from err
-    if not isinstance(header, dict):
-        raise FormatError("the header is not a JSON object")
+    if not raw.startswith(b"{") or not isinstance(header, dict):  # no white space before it either
+        raise FormatError("the header must be a JSON object and begin with '{'")
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError("__metadata__ must map text to text")

@@ -11,7 +11,7 @@ from assay.formats.base import Format
 TABLE: dict[str, str] = {
     ".safetensors": "assay.formats.safetensors:Safetensors",
     ".npz": "assay.formats.npz:Npz",
-    ".skops": "assay.formats.npz:Npz",
+    ".skops": "assay.formats.skops:Skops",
 }
 
 
@@ -21,8 +21,9 @@ def find(name: str) -> Format | None:
     Args:
         name: The file's name or path.
     """
-    for ending, where in TABLE.items():
-        if name.lower().endswith(ending):
-            module, attribute = where.split(":")
-            return cast("Format", getattr(import_module(module), attribute)())
-    return None
+    base = name.rpartition("/")[2].lower()
+    ending = base[base.rfind(".") :] if "." in base else ""
+    if ending not in TABLE:
+        return None
+    module, attribute = TABLE[ending].split(":")
+    return cast("Format", getattr(import_module(module), attribute)())

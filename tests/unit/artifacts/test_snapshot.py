@@ -50,6 +50,7 @@ def test_what_happens_on_disk_afterwards_does_not_matter(held: Snapshot, model: 
     (model / "a").write_bytes(b"other")
     (model / "sub" / "big").unlink()
     assert bytes(held.view("a")) == b"signed"
+    assert held.view("a") is held.view("a")
     assert bytes(held.view("sub/big")) == BIG
     assert bytes(held.view("empty")) == b""
     assert Path(held.path("a")).read_bytes() == b"signed"
