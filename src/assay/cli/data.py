@@ -27,7 +27,9 @@ def data() -> None:
 @data.command()
 @click.argument("table")
 @label_option
-@click.option("--output", type=click.Path(path_type=Path), help="Write the fingerprint here, and TABLE.rows.bin beside.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write the fingerprint here, and TABLE.rows.bin beside."
+)
 @json_option
 def fingerprint(table: str, *, label: str | None, output: Path | None, as_json: bool) -> None:
     """Digests of TABLE (CSV, Parquet, a folder or glob): its files, its rows in and out of order, its features."""

@@ -48,7 +48,9 @@ def rollback(*, name: str, reason: str, as_json: bool) -> None:
 def _report(live: Deployment, what: str, *, as_json: bool) -> None:
     if as_json:
         since = utc_text(live.since)
-        print_json({"model": live.model, "root": live.root, "version": live.version, "since": since, "log": live.position})
+        print_json(
+            {"model": live.model, "root": live.root, "version": live.version, "since": since, "log": live.position}
+        )
         return
     click.echo(f"{what}: version {live.version}, sha256:{live.root}, since {live.since:%Y-%m-%d %H:%M} UTC")
     click.echo(f"  log entry {live.position}")

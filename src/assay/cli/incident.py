@@ -31,7 +31,10 @@ def list_incidents(*, model: str | None, everything: bool, as_json: bool) -> Non
     if not found:
         click.echo("no open incident")
         return
-    rows = [(one.id, one.severity, one.state, one.model, f"{one.opened:%Y-%m-%d %H:%M}", one.owner or "nobody", one.title) for one in found]
+    rows = [
+        (one.id, one.severity, one.state, one.model, f"{one.opened:%Y-%m-%d %H:%M}", one.owner or "nobody", one.title)
+        for one in found
+    ]
     print_table(("id", "severity", "state", "model", "opened (UTC)", "owner", "what"), rows)
 
 

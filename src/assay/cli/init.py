@@ -73,8 +73,11 @@ def init(*, name: str | None, model: Path | None, identity: str | None, plain: b
     file.write_text(TEMPLATE.format(name=json.dumps(name or file.parent.name), model=table), encoding="utf-8")
     project = Project.open(file, now=now(), actor=actor())
     key = project.places.keys / "first.pem"
-    project.log.append("project.made", project.config.name, {"name": project.config.name}, actor=project.actor, now=now())
+    project.log.append(
+        "project.made", project.config.name, {"name": project.config.name}, actor=project.actor, now=now()
+    )
     if not key.exists():
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         generate(key, passphrase=passphrase)
         trust_key(project, who, key.with_suffix(".pub"), until=None, now=now())
     if as_json:

@@ -31,7 +31,9 @@ def new_passphrase(*, plain: bool) -> str | None:
     if os.environ.get(PASSPHRASE):
         return os.environ[PASSPHRASE]
     if not sys.stdin.isatty():
-        raise KeyFileError(f"a new key needs a passphrase: set {PASSPHRASE}, or say --plain to leave the key unencrypted")
+        raise KeyFileError(
+            f"a new key needs a passphrase: set {PASSPHRASE}, or say --plain to leave the key unencrypted"
+        )
     asked: str = click.prompt("Passphrase of the new key", hide_input=True, confirmation_prompt=True, err=True)
     return asked
 
@@ -47,7 +49,9 @@ def new(path: Path, *, plain: bool, as_json: bool) -> None:
     signer = generate(path, passphrase=new_passphrase(plain=plain))
     public = path.with_suffix(".pub")
     if as_json:
-        print_json({"private": str(path), "public": str(public), "key_id": signer.key_id, "encrypted": signer.encrypted})
+        print_json(
+            {"private": str(path), "public": str(public), "key_id": signer.key_id, "encrypted": signer.encrypted}
+        )
         return
     click.echo(f"made {path} and {public}\nkey id {signer.key_id}")
     click.echo(f"next: assay keys trust IDENTITY {public}")

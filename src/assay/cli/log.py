@@ -28,10 +28,12 @@ def show(*, kind: tuple[str, ...], subject: str | None, last: int, as_json: bool
     """Show the newest entries."""
     found = open_project().log.entries(kinds=kind or None, subject=subject)[-last:]
     if as_json:
-        rows = [{"position": one.position, **json.loads(one.entry.canonical())} for one in found]
-        print_json({"entries": rows})
+        print_json({"entries": [{"position": one.position, **json.loads(one.entry.canonical())} for one in found]})
         return
-    rows = [(one.position, f"{one.entry.time:%Y-%m-%d %H:%M:%S}", one.entry.kind, one.entry.subject, one.entry.actor) for one in found]
+    rows = [
+        (one.position, f"{one.entry.time:%Y-%m-%d %H:%M:%S}", one.entry.kind, one.entry.subject, one.entry.actor)
+        for one in found
+    ]
     print_table(("position", "time (UTC)", "kind", "about", "by"), rows)
 
 
@@ -69,10 +71,10 @@ def prove(position: int, *, as_json: bool) -> None:
 
     proof = proof_of(open_project(), position)
     if as_json:
-        print_json(proof)
+        print_json(proof.as_json())
         return
-    click.echo(f"entry {position} is in the log of {proof['size']} entries with root {proof['root']}")
-    for step in proof["path"]:
+    click.echo(f"entry {position} is in the log of {proof.size} entries with root {proof.root}")
+    for step in proof.path:
         click.echo(f"  {step}")
 
 

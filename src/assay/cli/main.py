@@ -71,7 +71,7 @@ def assay() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way a command can end
     """Run one command line and return its exit code; no traceback ever leaves here."""
     as_json = "--json" in arguments
     try:

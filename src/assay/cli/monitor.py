@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assay.monitoring.alarms import Alarm
     from assay.monitoring.monitor import Evaluation
 
+
 @click.command()
 @click.argument("name", required=False)
 @click.option("--reference", help="Ad hoc: rows from when it was known to work (Parquet, CSV, glob).")
@@ -49,6 +50,8 @@ def monitor(*, name: str | None, as_json: bool, **options: object) -> int:
 
 
 def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
+    from assay.engines.base import Source
+    from assay.engines.shelf import find as find_engine
     from assay.monitoring.adhoc import monitor_tables
     from assay.monitoring.schema import PredictionSchema
     from assay.storage.clock import parse_span
@@ -70,8 +73,9 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
         features=tuple(features) if isinstance(features, tuple) and features else None,
     )
     return monitor_tables(
-        str(options["reference"]),
-        str(options["current"]),
+        find_engine("duckdb"),
+        Source((str(options["reference"]),)),
+        Source((str(options["current"]),)),
         schema,
         window=str(options["window"]),
         false_alarm_every=parse_span(str(options["false_alarm_every"])),

@@ -47,7 +47,9 @@ def sign(
 
         project = open_project()
         with progress(f"signing {what}"):
-            signed, extra = sign_model(project, what, signer, expires=end, ignore=ignore, signature=signature, now=now())
+            signed, extra = sign_model(
+                project, what, signer, expires=end, ignore=ignore, signature=signature, now=now()
+            )
         project.tell(now())
     else:
         from assay.signing.sign import sign as sign_path

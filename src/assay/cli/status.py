@@ -9,7 +9,13 @@ import click
 from assay.cli.here import now, open_project
 from assay.cli.output import json_option, print_json
 
-SIGNS = {"good": ("●", "green"), "bad": ("✗", "red"), "uncertain": ("!", "yellow"), "stale": ("○", None), "never": ("–", None)}
+SIGNS = {
+    "good": ("●", "green"),
+    "bad": ("✗", "red"),
+    "uncertain": ("!", "yellow"),
+    "stale": ("○", None),
+    "never": ("-", None),
+}
 RANK = ("good", "never", "stale", "uncertain", "bad")
 
 

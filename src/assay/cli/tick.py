@@ -22,4 +22,6 @@ def tick(*, as_json: bool) -> int:
     else:
         for one in done:
             click.echo(f"{one.outcome:8} {one.what}: {one.detail}")
-    return 1 if any(one.outcome == "fail" for one in done) else 3 if any(one.outcome == "unknown" for one in done) else 0
+    return (
+        1 if any(one.outcome == "fail" for one in done) else 3 if any(one.outcome == "unknown" for one in done) else 0
+    )

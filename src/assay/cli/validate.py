@@ -43,6 +43,8 @@ def validate(
     else:
         rows = [(one.name, one.kind, one.outcome.value, one.detail) for one in report.results]
         print_table(("check", "kind", "outcome", "detail"), rows, title=f"{report.suite}: {report.outcome.value}")
-        signed = f"signed statement {done.statement[:16]}…" if done.statement else "not signed: the gate will not count it"
+        signed = (
+            f"signed statement {done.statement[:16]}…" if done.statement else "not signed: the gate will not count it"
+        )
         click.echo(f"{signed}; report in {done.folder}")
     return {"pass": 0, "fail": 1, "unknown": 3}[CHECK[report.outcome]]

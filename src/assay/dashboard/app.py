@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from fastapi import FastAPI, Form, Request
@@ -61,7 +61,9 @@ class Desk:
     drawing: threading.Lock
     templates: Environment
 
-    def page(self, request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    def page(
+        self, request: Request, template: str, values: Mapping[str, object] | None = None, *, status: int = 200
+    ) -> HTMLResponse:
         """Render a template for the session of a request."""
         session: Session | None = request.state.session
         text = self.templates.get_template(template).render(
@@ -69,7 +71,7 @@ class Desk:
             signed_in=session is not None,
             csrf=session.csrf if session else "",
             now=self.clock(),
-            **{"refresh": False, **values},
+            **{"refresh": False, **(values or {})},
         )
         return HTMLResponse(text, status_code=status)
 
@@ -77,7 +79,9 @@ class Desk:
         """Say what is wrong, as a page or as JSON."""
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": detail}, status_code=status)
-        return self.page(request, "problem.html", status=status, headline=headline, detail=detail)
+        return self.page(
+            request, "problem.html", {"headline": headline, "detail": detail, "status": status}, status=status
+        )
 
 
 def create_app(project: Project, *, token: str, clock: Callable[[], datetime], secure: bool = False) -> FastAPI:
@@ -159,7 +163,9 @@ async def _admit(request: Request, desk: Desk) -> Response | None:
     """Turn a request away, or let it on."""
     path = request.url.path
     length = request.headers.get("content-length", "0")
-    if request.method == "POST" and (not length.isdigit() or int(length) > MOST_BODY_BYTES or "content-length" not in request.headers):
+    if request.method == "POST" and (
+        not length.isdigit() or int(length) > MOST_BODY_BYTES or "content-length" not in request.headers
+    ):
         return desk.problem(request, 413, "Too large", f"A form is at most {MOST_BODY_BYTES} bytes.")
     if path.startswith(OPEN_PATHS) or request.state.session is not None:
         return None
@@ -175,22 +181,24 @@ async def _admit(request: Request, desk: Desk) -> Response | None:
 def _sign_in(app: FastAPI, desk: Desk) -> None:
     @app.get("/sign-in")
     def form(request: Request) -> Response:
-        return desk.page(request, "signin.html", problem="")
+        return desk.page(request, "signin.html", {"problem": ""})
 
     @app.post("/sign-in")
-    def begin(request: Request, token: str = Form(max_length=400), next: str = "/") -> Response:  # noqa: A002 - the query's name
+    def begin(request: Request, token: Annotated[str, Form(max_length=400)], next: str = "/") -> Response:  # noqa: A002 - the query's name
         address = request.client.host if request.client else "unknown"
         if desk.sessions.blocked(address):
-            return desk.page(request, "signin.html", status=429, problem="Too many wrong tokens. Wait five minutes.")
+            return desk.page(
+                request, "signin.html", {"problem": "Too many wrong tokens. Wait five minutes."}, status=429
+            )
         if not desk.sessions.right(token.strip(), address):
-            return desk.page(request, "signin.html", status=403, problem="That is not the token.")
+            return desk.page(request, "signin.html", {"problem": "That is not the token."}, status=403)
         session = desk.sessions.begin()
         response = RedirectResponse(next if _local(next) else "/", status_code=303)
         response.set_cookie(COOKIE, session.id, httponly=True, samesite="strict", secure=desk.secure, path="/")
         return response
 
     @app.post("/sign-out")
-    def end(request: Request, csrf: str = Form(max_length=200)) -> Response:
+    def end(request: Request, csrf: Annotated[str, Form(max_length=200)]) -> Response:
         session: Session = request.state.session
         if csrf != session.csrf:
             return desk.problem(request, 403, "Refused", "The form is not of this session.")
@@ -213,7 +221,7 @@ def _read(app: FastAPI, desk: Desk) -> None:
         health = project_health(project, now=desk.clock())
         with desk.drawing:
             sparks = {model.name: pages.spark(project, model.name) for model in health.models}
-        return desk.page(request, "overview.html", health=health, sparks=sparks, refresh=True)
+        return desk.page(request, "overview.html", {"health": health, "sparks": sparks, "refresh": True})
 
     @app.get("/models/{name}")
     def model(request: Request, name: str) -> Response:
@@ -221,18 +229,19 @@ def _read(app: FastAPI, desk: Desk) -> None:
         health = model_health(project, name, whole.incidents, now=desk.clock())
         with desk.drawing:
             shown = pages.model_page(project, health)
-        return desk.page(request, "model.html", model=health, log=whole.log, checkpoint=whole.checkpoint, refresh=True, **shown)
+        values = {"model": health, "log": whole.log, "checkpoint": whole.checkpoint, "refresh": True, **shown}
+        return desk.page(request, "model.html", values)
 
     @app.get("/incidents")
     def incidents(request: Request) -> Response:
         found = project.desk.list()
         current = [one for one in found if one.state != "resolved"]
         resolved = [one for one in found if one.state == "resolved"]
-        return desk.page(request, "incidents.html", current=current, resolved=resolved)
+        return desk.page(request, "incidents.html", {"current": current, "resolved": resolved})
 
     @app.get("/incidents/{number}")
     def incident(request: Request, number: int) -> Response:
-        return desk.page(request, "incident.html", shown=project.desk.show(number))
+        return desk.page(request, "incident.html", {"shown": project.desk.show(number)})
 
     @app.get("/log")
     def log(request: Request, before: int | None = None) -> Response:
@@ -241,12 +250,12 @@ def _read(app: FastAPI, desk: Desk) -> None:
         first = max(0, end - PAGE)
         found = project.log.entries(after=first - 1, limit=end - first)[::-1] if end else []
         check = project_health(project, now=desk.clock()).log
-        return desk.page(request, "log.html", entries=found, older=first or None, log=check)
+        return desk.page(request, "log.html", {"entries": found, "older": first or None, "log": check})
 
     @app.get("/log/{position}")
     def entry(request: Request, position: int) -> Response:
         proof = proof_of(project, position)
-        return desk.page(request, "entry.html", proof=proof, pretty=pages.pretty(proof["entry"]))
+        return desk.page(request, "entry.html", {"proof": proof, "pretty": pages.pretty(proof.entry)})
 
     @app.get("/api/health")
     def health() -> Response:
@@ -266,7 +275,10 @@ def _act(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/incidents/{number}/acknowledge")
     def acknowledge(
-        request: Request, number: int, csrf: str = Form(max_length=200), who: str = Form(min_length=1, max_length=100)
+        request: Request,
+        number: int,
+        csrf: Annotated[str, Form(max_length=200)],
+        who: Annotated[str, Form(min_length=1, max_length=100)],
     ) -> Response:
         if csrf != request.state.session.csrf:
             return desk.problem(request, 403, "Refused", "The form is not of this session.")
@@ -277,9 +289,9 @@ def _act(app: FastAPI, desk: Desk) -> None:
     def resolve(
         request: Request,
         number: int,
-        csrf: str = Form(max_length=200),
-        who: str = Form(min_length=1, max_length=100),
-        reason: str = Form(min_length=1, max_length=2000),
+        csrf: Annotated[str, Form(max_length=200)],
+        who: Annotated[str, Form(min_length=1, max_length=100)],
+        reason: Annotated[str, Form(min_length=1, max_length=2000)],
     ) -> Response:
         if csrf != request.state.session.csrf:
             return desk.problem(request, 403, "Refused", "The form is not of this session.")

@@ -82,8 +82,9 @@ class Chart:
         lowest = min(self.points, key=lambda point: point.value)
         alarms = sum(mark.kind == "alarm" for mark in self.marks)
         return (
-            f"{self.title}: {self._say(first.value)} on {first.time[:10]}, {self._say(newest.value)} on {newest.time[:10]}, "
-            f"lowest {self._say(lowest.value)} on {lowest.time[:10]}; {alarms or 'no'} alarm{'' if alarms == 1 else 's'}."
+            f"{self.title}: {self._say(first.value)} on {first.time[:10]}, {self._say(newest.value)} on "
+            f"{newest.time[:10]}, lowest {self._say(lowest.value)} on {lowest.time[:10]}; "
+            f"{alarms or 'no'} alarm{'' if alarms == 1 else 's'}."
         )
 
     def _say(self, value: float) -> str:
@@ -93,8 +94,13 @@ class Chart:
 def specification(chart: Chart, width: int) -> dict[str, object]:
     """The Vega-Lite specification of a chart ``width`` pixels wide."""
     layers: list[dict[str, object]] = []
-    times = {"field": "time", "type": "temporal", "title": None, "scale": {"type": "utc"}}
-    times["axis"] = {"tickCount": max(3, width // 110), "labelOverlap": True, "grid": False, "format": _dates(chart.points)}
+    times: dict[str, object] = {"field": "time", "type": "temporal", "title": None, "scale": {"type": "utc"}}
+    times["axis"] = {
+        "tickCount": max(3, width // 110),
+        "labelOverlap": True,
+        "grid": False,
+        "format": _dates(chart.points),
+    }
     values = {
         "field": "value",
         "type": "quantitative",

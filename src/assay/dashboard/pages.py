@@ -10,7 +10,9 @@ from typing import cast
 
 from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, svg
 from assay.monitoring import store as monitoring
-from assay.monitoring.store import StoredAlarm, StoredWindow
+from assay.monitoring.store import StoredAlarm
+from assay.project.curves import Drawn as Window
+from assay.project.curves import curves, levels
 from assay.project.health import ModelHealth
 from assay.project.project import Project
 from assay.release.deployment import Deployment
@@ -50,14 +52,14 @@ def draw(chart: Chart) -> Drawn:
 
 def model_page(project: Project, health: ModelHealth) -> dict[str, object]:
     """Everything of one model's page that is not in its health."""
-    windows = monitoring.windows(project.state, health.name)[-SHOWN_WINDOWS:]
+    windows = curves(project, health.name)[-SHOWN_WINDOWS:]
     alarms = monitoring.alarms(project.state, health.name)
     live = deployments(project.state, health.name)
-    levels = monitoring.levels(project.state, health.name)
+    normal = levels(project, health.name)
     body = health.diagnosed.body if health.diagnosed else None
     return {
-        "performance": [draw(chart) for chart in _performance(windows, alarms, live, levels)],
-        "inputs": [draw(chart) for chart in _behaviour(windows, alarms, live, levels)],
+        "performance": [draw(chart) for chart in _performance(windows, alarms, live, normal)],
+        "inputs": [draw(chart) for chart in _behaviour(windows, alarms, live, normal)],
         "drifting": _drifting(windows),
         "alarms": alarms[::-1][:20],
         "budget": _budget(health),
@@ -70,53 +72,56 @@ def model_page(project: Project, health: ModelHealth) -> dict[str, object]:
 
 def spark(project: Project, name: str) -> Drawn | None:
     """The one curve of a model on the overview: accuracy where labels come, else confidence."""
-    windows = monitoring.windows(project.state, name)[-SHOWN_WINDOWS:]
+    windows = curves(project, name)[-SHOWN_WINDOWS:]
     for signal, title in (("accuracy", "Accuracy"), ("confidence", "Mean confidence")):
         points = _points(windows, signal)
         if points:
             marks = _marks(points, monitoring.alarms(project.state, name), deployments(project.state, name))
-            return draw(Chart(title, "share", points, marks, monitoring.levels(project.state, name).get(signal)))
+            return draw(Chart(title, "share", points, marks, levels(project, name).get(signal)))
     return None
 
 
 def _performance(
-    windows: Sequence[StoredWindow],
+    windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    levels: Mapping[str, float],
+    normal: Mapping[str, float],
 ) -> list[Chart]:
     names = sorted({name for window in windows for name in window.values if name.startswith(CLASS)})
-    wanted = [("accuracy", "Accuracy"), *((name, f"Accuracy of class {name.removeprefix(CLASS)}") for name in names[:4])]
-    return _charts(wanted, windows, alarms, live, levels)
+    wanted = [
+        ("accuracy", "Accuracy"),
+        *((name, f"Accuracy of class {name.removeprefix(CLASS)}") for name in names[:4]),
+    ]
+    return _charts(wanted, windows, alarms, live, normal)
 
 
 def _behaviour(
-    windows: Sequence[StoredWindow],
+    windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    levels: Mapping[str, float],
+    normal: Mapping[str, float],
 ) -> list[Chart]:
     wanted = [
         ("confidence", "Mean confidence"),
         ("failures", "Failed requests"),
         ("latency_s:p95", "Requests slower than the baseline's 95th percentile"),
     ]
-    return _charts(wanted, windows, alarms, live, levels)
+    return _charts(wanted, windows, alarms, live, normal)
 
 
 def _charts(
     wanted: Sequence[tuple[str, str]],
-    windows: Sequence[StoredWindow],
+    windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    levels: Mapping[str, float],
+    normal: Mapping[str, float],
 ) -> list[Chart]:
     charts = []
     for signal, title in wanted:
         points = _points(windows, signal)
         if points:
-            own = [alarm for alarm in alarms if _about(alarm.signal, signal)]
-            charts.append(Chart(title, "share", points, _marks(points, own, live), levels.get(signal)))
+            own = [alarm for alarm in alarms if _about(str(alarm.alarm.get("signal")), signal)]
+            charts.append(Chart(title, "share", points, _marks(points, own, live), normal.get(signal)))
     return charts
 
 
@@ -124,22 +129,20 @@ def _about(alarm: str, signal: str) -> bool:
     return alarm == signal or (signal == "accuracy" and alarm == "error")
 
 
-def _points(windows: Sequence[StoredWindow], signal: str) -> tuple[Point, ...]:
+def _points(windows: Sequence[Window], signal: str) -> tuple[Point, ...]:
     return tuple(
         Point(window.start, *window.values[signal]) for window in windows if signal in window.values and window.rows
     )
 
 
-def _marks(
-    points: Sequence[Point], alarms: Sequence[StoredAlarm], live: Sequence[Deployment]
-) -> tuple[Mark, ...]:
+def _marks(points: Sequence[Point], alarms: Sequence[StoredAlarm], live: Sequence[Deployment]) -> tuple[Mark, ...]:
     first = points[0].time
-    happened = [Mark(alarm.window, "alarm", alarm.signal) for alarm in alarms]
+    happened = [Mark(str(alarm.alarm.get("window")), "alarm", str(alarm.alarm.get("signal"))) for alarm in alarms]
     happened += [Mark(utc_text(one.since), "deployment", f"version {one.version}") for one in live]
     return tuple(mark for mark in happened if mark.time >= first)
 
 
-def _drifting(windows: Sequence[StoredWindow]) -> list[dict[str, object]]:
+def _drifting(windows: Sequence[Window]) -> list[dict[str, object]]:
     if not windows:
         return []
     last = windows[-1].values

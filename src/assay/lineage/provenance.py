@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 
 from assay.lineage.fingerprint import DatasetFingerprint
 from assay.signing.statement import LINEAGE, Statement, Subject
+from assay.storage.clock import utc_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,16 @@ def environment() -> Environment:
     )
 
 
-def lineage_statement(fingerprint: DatasetFingerprint, model_root: str, made_with: Environment) -> Statement:
+def lineage_statement(
+    fingerprint: DatasetFingerprint, model_root: str, made_with: Environment, *, created: datetime
+) -> Statement:
     """Bind a model's root digest to the data it was trained on and the software it was trained with.
 
     Args:
         fingerprint: Of the training table; single rows stay in the sidecar, whose digest is inside.
         model_root: Root digest of the model's manifest, hex.
         made_with: The environment of the training run.
+        created: When the statement is made: what its freshness is told from.
     """
-    predicate = {"dataset": fingerprint.to_json(), "environment": made_with.to_json()}
+    predicate = {"created": utc_text(created), "dataset": fingerprint.to_json(), "environment": made_with.to_json()}
     return Statement((Subject("model", {"sha256": model_root}),), LINEAGE, predicate)

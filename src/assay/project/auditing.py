@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from assay.incidents.bundle import export
 from assay.incidents.rules import reported
 from assay.project import checks
 from assay.project.project import Project
+from assay.release.store import statements as saved
 
 
 def verify_log(project: Project, *, now: datetime | None = None) -> LogReport:
@@ -27,16 +30,41 @@ def verify_log(project: Project, *, now: datetime | None = None) -> LogReport:
         outcome = {"sound": "pass", "broken": "fail", "unwitnessed": "unknown"}[report.state]
         detail = "; ".join(finding.detail for finding in report.findings) or f"all {report.size} entries as written"
         body: dict[str, object] = {"size": report.size, "root": report.root}
-        checks.record(
-            project.state, checks.WHOLE_PROJECT, "log", outcome=outcome, detail=detail, now=now, body=body
-        )
+        checks.record(project.state, checks.WHOLE_PROJECT, "log", outcome=outcome, detail=detail, now=now, body=body)
         if report.state == "broken":
             project.desk.report(reported("audit", log.origin, "log", report.findings), now)
     return report
 
 
-def proof_of(project: Project, position: int) -> dict[str, object]:
-    """Inclusion proof of one entry under the newest checkpoint, as JSON types.
+@dataclass(frozen=True, slots=True)
+class EntryProof:
+    """One entry with the proof that it is in the log of the newest checkpoint.
+
+    Attributes:
+        position: The entry's, from 0.
+        size: Entries of the log it is proved for.
+        root: Root of that log, hex.
+        path: Hashes from the leaf's neighbour up, hex.
+        entry: The entry as JSON types.
+        checkpoint: The signed note that holds the root; None when there is none of this size.
+        key: The key the note verifies with.
+    """
+
+    position: int
+    size: int
+    root: str
+    path: tuple[str, ...]
+    entry: Mapping[str, object]
+    checkpoint: str | None
+    key: str
+
+    def as_json(self) -> dict[str, object]:
+        """The proof as ``assay log prove --json`` prints it."""
+        return asdict(self)
+
+
+def proof_of(project: Project, position: int) -> EntryProof:
+    """Inclusion proof of one entry under the newest checkpoint.
 
     Raises:
         ConfigError: There is no such entry.
@@ -47,15 +75,15 @@ def proof_of(project: Project, position: int) -> dict[str, object]:
         raise ConfigError(f"the log has entries 0 to {size - 1}, there is no {position}")
     proof = log.inclusion(position, size)
     entry = log.entries(after=position - 1, limit=1)[0].entry
-    return {
-        "position": position,
-        "size": size,
-        "root": log.root(),
-        "path": [step.hex() for step in proof.path],
-        "entry": json.loads(entry.canonical()),
-        "checkpoint": log.checkpoint(size),
-        "key": log.key_string,
-    }
+    return EntryProof(
+        position=position,
+        size=size,
+        root=log.root(),
+        path=tuple(step.hex() for step in proof.path),
+        entry=json.loads(entry.canonical()),
+        checkpoint=log.checkpoint(size),
+        key=log.key_string,
+    )
 
 
 def export_log(project: Project, file: Path) -> int:
@@ -85,4 +113,15 @@ def export_incident(project: Project, number: int, file: Path, *, now: datetime)
         IncidentError: There is no such incident.
         StorageError: The file cannot be written, or is there already.
     """
-    export(project.state, project.log, number, file, actor=project.actor, now=now)
+    found = project.desk.show(number)
+    statements = saved(project.state, found.incident.model)
+    export(
+        project.desk,
+        project.log,
+        number,
+        file,
+        statements=statements,
+        trust=project.trust,
+        actor=project.actor,
+        now=now,
+    )

@@ -113,11 +113,11 @@ def last(engine: Engine, model: str, limit_by_kind: Mapping[str, timedelta]) -> 
     """The last run of every kind in ``limit_by_kind``; those that never ran are there too."""
     with reading(engine) as connection:
         rows = connection.execute(select(checks).where(checks.c.model == model)).mappings().all()
-    found = {str(row["kind"]): row for row in rows}
+    found = {str(row["kind"]): dict(row) for row in rows}
     return {kind: _check(kind, found.get(kind), limit) for kind, limit in limit_by_kind.items()}
 
 
-def _check(kind: str, row: Mapping[str, object] | None, limit: timedelta) -> Check:
+def _check(kind: str, row: dict[str, object] | None, limit: timedelta) -> Check:
     if row is None:
         return Check(kind=kind, outcome=None, time=None, limit=limit)
     position = row["position"]

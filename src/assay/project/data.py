@@ -69,7 +69,7 @@ def sign_lineage(
         return {}, {}
     found = fingerprint(model.training.path, label=model.training.label)
     root = measure(model.path, ignore=ignore, signature=signature).root
-    envelope = seal(lineage_statement(found, root, environment()), signer)
+    envelope = seal(lineage_statement(found, root, environment(), created=now), signer)
     sidecar.write(project.places.rows, name, found)
     save_statement(project.state, envelope, model=name, kind="lineage", root=root, created=now)
     data = {"root": root, "data_root": found.multiset_root, "rows": found.rows, "statement": envelope.digest}
@@ -125,9 +125,7 @@ def verify_data(project: Project, name: str, *, now: datetime) -> DataReport:
     if report.changed:
         body["findings"] = [finding.as_json() for finding in report.findings]
         detail = "; ".join(one.detail for one in report.findings if one.severity is not Severity.INFO)
-        position = project.log.append(
-            "data.changed", name, {**body, "reason": detail}, actor=project.actor, now=now
-        )
+        position = project.log.append("data.changed", name, {**body, "reason": detail}, actor=project.actor, now=now)
     outcome = "fail" if report.changed else "pass"
     checks.record(project.state, name, "data", outcome=outcome, detail=detail, now=now, body=body, position=position)
     return report

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from assay.incidents.course import Incident
-from assay.monitoring import store as monitoring
+from assay.monitoring.windows import parse_window
 from assay.project import checks
 from assay.project.checks import Check, Light
 from assay.project.config import ModelConfig
@@ -169,7 +169,9 @@ def model_health(project: Project, name: str, current: tuple[Incident, ...], *, 
 
 def _limits(config: ModelConfig) -> dict[str, timedelta]:
     """Only the checks that this model's configuration asks for: what nobody configured cannot be stale."""
-    limits = checks.limits(tier=config.tier, window=monitoring.span_of(config.monitor.window))
+    width = parse_window(config.monitor.window)
+    span = width if isinstance(width, timedelta) else timedelta(days=1)  # windows of rows have no span of their own
+    limits = checks.limits(tier=config.tier, window=span)
     wanted = {
         "bytes": True,
         "data": config.training is not None,
@@ -189,26 +191,22 @@ def _headline(
 ) -> tuple[Light, str]:
     """The worst of what is known, in words; green only when every check is fresh and passed."""
     lights = {kind: check.light(now) for kind, check in found.items()}
-    if lights.get("bytes") is Light.BAD:
-        return Light.BAD, "the deployed bytes are not the signed ones"
-    if diagnosed and diagnosed.verdict in HEADLINES and (incidents or diagnosed.verdict != "intact"):
-        light, words = HEADLINES[diagnosed.verdict]
-        if light is not Light.GOOD:
-            return light, words
-    for kind in ("data", "validation", "monitoring"):
-        if lights.get(kind) is Light.BAD:
-            return Light.BAD, {"data": "the training data changed", "validation": "validation failed"}.get(
-                kind, "monitoring raised an alarm"
-            )
-    if incidents:
-        return Light.UNCERTAIN, f"{len(incidents)} open incident{'s' if len(incidents) > 1 else ''}"
-    if live is None:
-        return Light.NEVER, "never deployed"
+    verdict = HEADLINES.get(diagnosed.verdict) if diagnosed else None
     old = [kind for kind, light in lights.items() if light in (Light.STALE, Light.NEVER) and kind != "diagnosis"]
-    if old:
-        return Light.STALE, f"not checked lately: {', '.join(old)}"
-    if Light.UNCERTAIN in lights.values():
-        return Light.UNCERTAIN, "a check could not tell"
+    ranked: list[tuple[bool, Light, str]] = [
+        (lights.get("bytes") is Light.BAD, Light.BAD, "the deployed bytes are not the signed ones"),
+        (verdict is not None and verdict[0] is not Light.GOOD, *(verdict or (Light.GOOD, ""))),
+        (lights.get("data") is Light.BAD, Light.BAD, "the training data changed"),
+        (lights.get("validation") is Light.BAD, Light.BAD, "validation failed"),
+        (lights.get("monitoring") is Light.BAD, Light.BAD, "monitoring raised an alarm"),
+        (bool(incidents), Light.UNCERTAIN, f"{len(incidents)} open incident{'s' if len(incidents) > 1 else ''}"),
+        (live is None, Light.NEVER, "never deployed"),
+        (bool(old), Light.STALE, f"not checked lately: {', '.join(old)}"),
+        (Light.UNCERTAIN in lights.values(), Light.UNCERTAIN, "a check could not tell"),
+    ]
+    for holds, light, words in ranked:
+        if holds:
+            return light, words
     return Light.GOOD, "as deployed, and behaving as approved"
 
 

@@ -59,7 +59,14 @@ def sign_model(
         statements=statements,
     )
     signed = sign_path(
-        model.path, signer, signature=signature, ignore=ignore, about=about, log=project.log, actor=project.actor, now=now
+        model.path,
+        signer,
+        signature=signature,
+        ignore=ignore,
+        about=about,
+        log=project.log,
+        actor=project.actor,
+        now=now,
     )
     copy = _keep(project, name, signed, about.version, now)
     memory.remember(name, about.version, signed.manifest.root, now)
@@ -113,7 +120,9 @@ def signers(project: Project, name: str) -> SignedBy:
     trust = project.trust
     identities = policy.signed_by if policy else tuple(sorted({key.identity for key in trust.keys}))
     if not identities:
-        raise ConfigError("nobody is trusted to sign: assay keys trust IDENTITY KEY.pub, or set signed_by in the policy")
+        raise ConfigError(
+            "nobody is trusted to sign: assay keys trust IDENTITY KEY.pub, or set signed_by in the policy"
+        )
     return SignedBy(trust, identities)
 
 
@@ -160,9 +169,9 @@ def verify_model(
     except AssayError as err:
         checks.record(project.state, name, "bytes", outcome="unknown", detail=err.message, now=now)
         raise
-    body = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
+    seen: dict[str, object] = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
     detail = f"all {len(verified.manifest.files)} files as signed by {verified.signer}"
-    checks.record(project.state, name, "bytes", outcome="pass", detail=detail, now=now, body=body)
+    checks.record(project.state, name, "bytes", outcome="pass", detail=detail, now=now, body=seen)
     return verified
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from assay.audit.log import AuditLog
     from assay.incidents.desk import Desk
+    from assay.project.due import Done
+    from assay.project.watching import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,106 +126,13 @@ class Project:
 
     @property
     def log_origin(self) -> str:
-        """The log's name in its checkpoints: unique, made with its key, so that two projects of one name never share."""
+        """The log's name in its checkpoints, made with its key: two projects of one name never share it."""
         from assay.audit.checkpoint import NoteKey
 
         if self.places.log_key.exists():
             return NoteKey.read(self.places.log_key).verifier.name
         name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in self.config.name)
         return f"assay.local/{name}-{secrets.token_hex(6)}"
-
-    @property
-    def trust(self) -> Path:
-        """The trust store."""
-        return self.folder / "trust.json"
-
-    @property
-    def log_key(self) -> Path:
-        """The log's own key, which signs checkpoints and nothing else."""
-        return self.folder / "log.key"
-
-    @property
-    def rows(self) -> Path:
-        """Folder of row digests of training data."""
-        return self.folder / "rows"
-
-    @property
-    def reports(self) -> Path:
-        """Folder of validation reports."""
-        return self.folder / "reports"
-
-    def vault(self, model: ModelConfig) -> Path:
-        """Folder of a model's signed known-good copies, one per version."""
-        return model.known_good or self.folder / "vault" / model.name
-
-
-class Project:
-    """A project: its configuration and the state that belongs to it.
-
-    Everything is opened when first used, so that a command pays only for what it needs.
-
-    Attributes:
-        config: assay.toml, checked.
-        places: Where files lie.
-        actor: Who acts, as the audit log names them.
-    """
-
-    def __init__(self, config: ProjectConfig, *, now: datetime, actor: str) -> None:
-        self.config = config
-        self.places = Places(config.folder)
-        self.actor = actor
-        self._opened = now
-
-    @classmethod
-    def open(cls, path: Path, *, now: datetime, actor: str) -> Project:
-        """Read assay.toml; state is made when first needed.
-
-        Raises:
-            ConfigError: assay.toml is missing or wrong.
-        """
-        return cls(toml.read(path), now=now, actor=actor)
-
-    @cached_property
-    def state(self) -> Engine:
-        """The database of everything but the log."""
-        from assay.storage.database import open_state
-
-        return open_state(self._database("state.db"))
-
-    @property
-    def log_database(self) -> str | Path:
-        """The audit log's database: a file of its own, or the project's PostgreSQL."""
-        return self._database("audit.db")
-
-    @cached_property
-    def log(self) -> AuditLog:
-        """The audit log."""
-        from assay.audit.log import AuditLog
-
-        return AuditLog.open(
-            self.log_database,
-            key=self.places.log_key,
-            origin=self.log_origin,
-            checkpoints=self.checkpoint_folders,
-            now=self._opened,
-        )
-
-    @property
-    def checkpoint_folders(self) -> Sequence[Path]:
-        """Folders outside the database that hold a copy of every checkpoint."""
-        if self.config.checkpoints:
-            return self.config.checkpoints
-        state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        return (Path(state_home) / "assay" / "checkpoints",)
-
-    @property
-    def log_origin(self) -> str:
-        """The log's name in its checkpoints, unique to this project."""
-        place = self.places.origin
-        if not place.is_file():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(f"assay.local/{self.config.name}-{secrets.token_hex(6)}\n", encoding="utf-8")
-        return place.read_text(encoding="utf-8").strip()
 
     @property
     def trust(self) -> TrustStore:
@@ -249,6 +158,18 @@ class Project:
             Numbers of the incidents opened or fed.
         """
         return self.desk.run(now).touched
+
+    def monitor(self, name: str, now: datetime) -> Watched:
+        """Judge all complete windows of a model not yet seen, and diagnose when something fell or differs."""
+        from assay.project.watching import monitor_model
+
+        return monitor_model(self, name, now)
+
+    def run_due(self, now: datetime) -> Sequence[Done]:
+        """Do what is due: verification, data checks, validation, monitoring, escalations."""
+        from assay.project.due import run_due
+
+        return run_due(self, now)
 
     def _database(self, name: str) -> str | Path:
         if "://" in self.config.store:

@@ -107,7 +107,8 @@ def _evidence(kind: str, envelope: Envelope, opened: Opened) -> Evidence:
     if kind == "validation":
         said = str(predicate.get("result", ""))
         outcome = cast("Literal['pass', 'fail', 'insufficient']", _OUTCOMES.get(said, "insufficient"))
-    created = predicate.get("created")
+    report = predicate.get("report")
+    created = report.get("created") if isinstance(report, dict) else predicate.get("created")
     try:
         moment = from_text(created) if isinstance(created, str) else None
     except AssayError:
@@ -197,14 +198,14 @@ def decide(project: Project, name: str, *, requester: str, now: datetime) -> Dec
     policy = policy_of(project, name)
     found = candidate(project, name, now=now)
     asked = _request(project, name, found, requester=requester, now=now)
-    decision = gate.decide(_facts(project, name, found, policy, asked, now), policy, now)
+    decision = gate.decide(_facts(project, name, found, policy, asked, now=now), policy, now)
     kind = {"admit": "gate.admitted", "refuse": "gate.refused", "unknown": "gate.unknown"}[decision.outcome]
     project.log.append(kind, name, decision.as_json(), actor=project.actor, now=now)
     return decision
 
 
 def _facts(
-    project: Project, name: str, found: Candidate, policy: ReleasePolicy, asked: ReleaseRequest, now: datetime
+    project: Project, name: str, found: Candidate, policy: ReleasePolicy, asked: ReleaseRequest, *, now: datetime
 ) -> GateFacts:
     verified = found.verified
     tally: Tally = approval.count(

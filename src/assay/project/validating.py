@@ -17,7 +17,11 @@ from assay.storage.clock import utc_text
 from assay.validation.load import load_suite
 from assay.validation.report import Outcome, Report, report_statement
 
-ENTRY = {Outcome.PASS: "validation.passed", Outcome.FAIL: "validation.failed", Outcome.INSUFFICIENT: "validation.unknown"}
+ENTRY = {
+    Outcome.PASS: "validation.passed",
+    Outcome.FAIL: "validation.failed",
+    Outcome.INSUFFICIENT: "validation.unknown",
+}
 CHECK = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INSUFFICIENT: "unknown"}
 
 
@@ -51,7 +55,9 @@ def framework_of(project: Project, name: str) -> str:
     return framework
 
 
-def validate_model(project: Project, name: str, *, suite: str | None, signer: Signer | None, now: datetime) -> Validated:
+def validate_model(
+    project: Project, name: str, *, suite: str | None, signer: Signer | None, now: datetime
+) -> Validated:
     """Run a model's suite on its verified bytes.
 
     Args:
@@ -77,7 +83,7 @@ def validate_model(project: Project, name: str, *, suite: str | None, signer: Si
         envelope = seal(report_statement(report), signer)
         save_statement(project.state, envelope, model=name, kind="validation", root=report.model_root, created=now)
         statement = envelope.digest
-    _record(project, name, report, folder, statement, now)
+    _record(project, name, report, folder, statement=statement, now=now)
     return Validated(report, folder, statement)
 
 
@@ -90,9 +96,7 @@ def _keep(project: Project, name: str, report: Report, now: datetime) -> Path:
     return folder
 
 
-def _record(
-    project: Project, name: str, report: Report, folder: Path, statement: str | None, now: datetime
-) -> None:
+def _record(project: Project, name: str, report: Report, folder: Path, *, statement: str | None, now: datetime) -> None:
     outcomes = {outcome.value: sum(one.outcome is outcome for one in report.results) for outcome in Outcome}
     detail = ", ".join(f"{count} {word}" for word, count in outcomes.items() if count)
     data: dict[str, object] = {

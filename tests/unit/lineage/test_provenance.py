@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def test_the_environment_names_this_python_and_its_packages() -> None:
 def test_a_statement_binds_model_data_and_environment(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,y\n1,0\n2,1\n")
     mark = fingerprint(tmp_path / "t.csv", label="y")
-    statement = Statement.parse(lineage_statement(mark, ROOT, environment()).payload())
+    statement = Statement.parse(
+        lineage_statement(mark, ROOT, environment(), created=datetime(2026, 1, 2, tzinfo=UTC)).payload()
+    )
     assert statement.predicate_type == LINEAGE
     assert statement.subjects[0].digest == {"sha256": ROOT}
     dataset = statement.predicate["dataset"]

@@ -1,0 +1,226 @@
+"""What a diagnosis is made from, gathered from the state: rows then and now, known-good copies, byte facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from assay.diagnosis.case import ByteFacts, Case, DeploymentFact
+from assay.diagnosis.replaying import replay_sample
+from assay.engines.base import Engine, Source
+from assay.engines.shelf import find as find_engine
+from assay.errors import AssayError
+from assay.findings import Finding, Severity
+from assay.frameworks.base import Predictor
+from assay.monitoring.baseline import Baseline
+from assay.monitoring.monitor import Evaluation
+from assay.monitoring.signals import WindowCounts
+from assay.project import integrity
+from assay.project.config import ModelConfig
+from assay.project.project import Project
+from assay.project.reference import reference_table
+from assay.release.deployment import Deployment
+from assay.release.store import deployments
+from assay.storage.clock import from_text
+
+MOST_ROWS = 5_000  # of each of the three tables a diagnosis compares
+MOST_REPLAYED = 50_000  # rows of one monitor run that are read for replay; each window gives a sample of them
+RECENT_WINDOWS = 4  # compared when nothing says since when
+ENOUGH_ROWS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything known about a model at one moment.
+
+    Attributes:
+        baseline: What normal is.
+        evaluation: All windows, judged.
+        windows: Those windows.
+        copies: Verified known-good copies by root digest, opened.
+        facts: What digests and signatures say.
+        history: The deployment record.
+        trouble: Copies that could not be opened.
+    """
+
+    project: Project
+    model: ModelConfig
+    baseline: Baseline
+    evaluation: Evaluation
+    windows: tuple[WindowCounts, ...]
+    copies: Mapping[str, Predictor]
+    facts: ByteFacts
+    history: tuple[Deployment, ...]
+    trouble: tuple[Finding, ...]
+    engine: Engine
+    source: Source
+    now: datetime
+
+    @classmethod
+    def of(
+        cls,
+        project: Project,
+        name: str,
+        *,
+        baseline: Baseline,
+        evaluation: Evaluation,
+        windows: Sequence[WindowCounts],
+        opened: ExitStack,
+        now: datetime,
+    ) -> Situation:
+        """Gather it; copies stay open until ``opened`` ends."""
+        model = project.config.model(name)
+        assert model.predictions is not None  # noqa: S101 - the caller has a baseline of its predictions
+        history = tuple(deployments(project.state, name))
+        copies, trouble = _open_copies(project, model, history, opened, now)
+        return cls(
+            project=project,
+            model=model,
+            baseline=baseline,
+            evaluation=evaluation,
+            windows=tuple(windows),
+            copies=copies,
+            facts=integrity.byte_facts(project, name, served_roots=(), now=now),
+            history=history,
+            trouble=trouble,
+            engine=find_engine(model.predictions.engine),
+            source=Source((model.predictions.path,)),
+            now=now,
+        )
+
+    @property
+    def bytes_differ(self) -> bool:
+        """Whether digests and signatures alone say that something is wrong."""
+        facts = self.facts
+        return facts.refused or (
+            facts.live_root is not None and facts.recorded_root is not None and facts.live_root != facts.recorded_root
+        )
+
+    def case(self, *, before: pa.Table, recent: pa.Table, reference: pa.Table) -> Case:
+        """The case of a diagnosis over these rows."""
+        schema = self.baseline.schema
+        column = schema.model
+        served = (
+            sorted({str(one) for one in recent.column(column).to_pylist() if one})
+            if column in recent.column_names
+            else []
+        )
+        recorded = self.facts.recorded_root
+        return Case(
+            schema=schema,
+            reference=reference,
+            before=before,
+            recent=recent,
+            known_good=self.copies.get(recorded or ""),
+            bytes=_with_served(self.facts, tuple(served)),
+            key=self.project.places.log_key.read_bytes(),
+            deployments=tuple(DeploymentFact(one.root, one.since, one.until) for one in self.history),
+            copies={root: copy for root, copy in self.copies.items() if root != recorded},
+            alarms=tuple(alarm.detail for alarm in self.evaluation.alarms if alarm.until is None),
+        )
+
+    def rows(self, since: datetime | None, until: datetime | None, *, limit: int = MOST_ROWS) -> pa.Table:
+        """Logged rows of a time, a seeded sample when there are more than ``limit``."""
+        time = self.baseline.schema.time
+        return self.engine.rows(self.source, time=time, since=since, until=until, limit=limit)
+
+
+def _with_served(facts: ByteFacts, served: tuple[str, ...]) -> ByteFacts:
+    from dataclasses import replace
+
+    return replace(facts, served_roots=served)
+
+
+def _open_copies(
+    project: Project, model: ModelConfig, history: Sequence[Deployment], opened: ExitStack, now: datetime
+) -> tuple[dict[str, Predictor], tuple[Finding, ...]]:
+    """Open the verified known-good copy of each version that was live; one that fails is never opened."""
+    copies: dict[str, Predictor] = {}
+    trouble: list[Finding] = []
+    for deployment in history:
+        if deployment.root in copies or deployment.known_good is None or model.framework is None:
+            continue
+        try:
+            verified = integrity.open_copy(project, model.name, Path(deployment.known_good), now=now)
+            opened.callback(verified.close)
+            copies[deployment.root] = verified.load(model.framework)
+        except AssayError as err:
+            what = f"the known-good copy of version {deployment.version} was not opened: {err.message}"
+            trouble.append(Finding("replay.no-copy", model.name, Severity.WARNING, what))
+    return copies, tuple(trouble)
+
+
+def replay_windows(
+    situation: Situation, windows: Sequence[WindowCounts]
+) -> tuple[tuple[Finding, ...], datetime | None]:
+    """Replay a sample of each window through the known-good copy: the cheap evidence of every monitor run.
+
+    Returns:
+        What was found, and the start of the first window whose outputs differ; None when none does.
+    """
+    if not windows or not situation.copies:
+        return situation.trouble, None
+    found = list(situation.trouble)
+    first: datetime | None = None
+    table = situation.rows(from_text(windows[0].start), from_text(windows[-1].end), limit=MOST_REPLAYED)
+    empty = table.slice(0, 0)
+    case = None
+    at = table.column(situation.baseline.schema.time).cast(pa.int64()).to_numpy()
+    for window in windows:
+        start, end = from_text(window.start), from_text(window.end)
+        low, high = _micros(start), _micros(end)
+        part = table.filter(pa.array((at >= low) & (at < high)))
+        if not part.num_rows:
+            continue
+        case = case or situation.case(before=empty, recent=table, reference=empty)
+        replayed = replay_sample(part, case)
+        differing = int(replayed.differs.sum())
+        if differing:
+            first = first or start
+            share = differing / len(replayed)
+            numbers = {"differing": differing, "replayed": len(replayed)}
+            detail = (
+                f"in the window from {start:%Y-%m-%d}, {differing} of {len(replayed)} outputs ({share:.1%}) are not "
+                "those of the signed model"
+            )
+            found.append(Finding("replay.differs", situation.model.name, Severity.CRITICAL, detail, numbers))
+    return tuple(found), first
+
+
+def _micros(time: datetime) -> int:
+    return int((time - datetime(1970, 1, 1, tzinfo=time.tzinfo)) / timedelta(microseconds=1))
+
+
+def gather_case(situation: Situation, *, since: datetime | None) -> Case:
+    """Split the rows into before and since the change, beside the trusted reference.
+
+    Args:
+        situation: What is known.
+        since: When replay says it began; None to ask the alarms, and without any, the last windows.
+    """
+    start = since or _onset(situation)
+    first = from_text(situation.windows[0].start) if situation.windows else None
+    end = from_text(situation.windows[-1].end) if situation.windows else None
+    recent = situation.rows(start, end)
+    before = situation.rows(first, start) if first and start and first < start else recent.slice(0, 0)
+    source = reference_table(situation.project, situation.model.name, now=situation.now)
+    reference = find_engine("duckdb").rows(source, time=situation.baseline.schema.time, limit=MOST_ROWS)
+    return situation.case(before=before, recent=recent, reference=reference)
+
+
+def _onset(situation: Situation) -> datetime | None:
+    """Since when: the earliest start of a standing alarm, else the last few windows with enough rows."""
+    standing = [alarm for alarm in situation.evaluation.alarms if alarm.until is None]
+    if standing:
+        return min(from_text(alarm.since) for alarm in standing)
+    rows = 0
+    for count, window in enumerate(reversed(situation.windows), 1):
+        rows += window.rows
+        if rows >= ENOUGH_ROWS and count >= RECENT_WINDOWS:
+            return from_text(window.start)
+    return from_text(situation.windows[0].start) if situation.windows else None

@@ -1,0 +1,212 @@
+"""Watching: baseline, windows, cheap evidence at every run, and a diagnosis when something fell or differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from assay.diagnosis.diagnose import diagnose
+from assay.diagnosis.verdict import Diagnosis
+from assay.engines.base import Source
+from assay.engines.shelf import find as find_engine
+from assay.errors import BaselineError, ConfigError
+from assay.findings import Finding
+from assay.monitoring import store as monitoring
+from assay.monitoring.alarms import Alarm
+from assay.monitoring.baseline import Baseline
+from assay.monitoring.monitor import Evaluation, evaluate
+from assay.monitoring.run import run
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import WindowCounts
+from assay.project import checks
+from assay.project.cases import Situation, gather_case, replay_windows
+from assay.project.config import ModelConfig, Predictions
+from assay.project.project import Project
+from assay.project.reference import reference_table
+from assay.release.store import live_at
+from assay.storage.clock import from_text, utc_text
+from assay.storage.database import writing
+from assay.storage.tables import diagnoses
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one monitor run saw.
+
+    Attributes:
+        evaluation: All windows since the baseline, judged.
+        new: Alarms that were not known before this run.
+        findings: What was odd about the rows, the baseline or the replay.
+        diagnosis: Why, when something fell or differs; else None.
+    """
+
+    evaluation: Evaluation
+    new: tuple[Alarm, ...]
+    findings: tuple[Finding, ...]
+    diagnosis: Diagnosis | None
+
+
+def monitored_models(project: Project) -> list[str]:
+    """Models that have predictions to watch, in the order of assay.toml."""
+    return [name for name, model in project.config.models.items() if model.predictions]
+
+
+def predictions_of(model: ModelConfig) -> Predictions:
+    """Where a model's predictions are.
+
+    Raises:
+        ConfigError: assay.toml does not say.
+    """
+    if model.predictions is None:
+        raise ConfigError(
+            f"[models.{model.name}] names no predictions: add [models.{model.name}.predictions] with path, time and "
+            "prediction"
+        )
+    return model.predictions
+
+
+def schema_of(predictions: Predictions) -> PredictionSchema:
+    """Which column is what, as assay.toml says."""
+    return PredictionSchema(**{one.name: getattr(predictions, one.name) for one in fields(PredictionSchema)})
+
+
+def learn_baseline(project: Project, name: str, *, now: datetime) -> Baseline:
+    """Learn what is normal from the reference; logged, and in force for all later windows.
+
+    Raises:
+        BaselineError: The reference is missing or too small.
+        TableError: It cannot be read.
+    """
+    model = project.config.model(name)
+    predictions = predictions_of(model)
+    engine = find_engine(predictions.engine)
+    source = reference_table(project, name, now=now)
+    learned = Baseline.learn(
+        engine,
+        source,
+        schema_of(predictions),
+        window=model.monitor.window,
+        now=now,
+        task="regression" if model.task == "regression" else "classification",
+    )
+    monitoring.save_baseline(project.state, name, learned)
+    data = {"digest": learned.digest, "windows": len(learned.windows), "signals": len(learned.specs)}
+    project.log.append("baseline.learned", name, data, actor=project.actor, now=now)
+    return learned
+
+
+def baseline_of(project: Project, name: str, *, now: datetime) -> Baseline:
+    """The baseline in force; learned from the reference when there is none yet."""
+    known = monitoring.load_baseline(project.state, name)
+    if known is not None:
+        return known
+    if project.config.model(name).reference is None:
+        raise BaselineError(
+            f'{name} has no baseline and no reference to learn one from: set reference = "…" in [models.{name}]'
+        )
+    return learn_baseline(project, name, now=now)
+
+
+def monitor_model(project: Project, name: str, now: datetime) -> Watched:
+    """Judge all complete windows; ask the cheap evidence; diagnose when something fell or differs; log all of it.
+
+    Running it twice changes nothing: windows and alarms are kept under their baseline, entries under their key.
+    """
+    model = project.config.model(name)
+    predictions = predictions_of(model)
+    baseline = baseline_of(project, name, now=now)
+    known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
+    live = live_at(project.state, name, now)
+    done = run(
+        project.state,
+        find_engine(predictions.engine),
+        Source((predictions.path,)),
+        name,
+        now=now,
+        false_alarm_every=model.monitor.false_alarm_every,
+        since=live.since if live else None,
+        actor=project.actor,
+    )
+    monitoring.drain(project.state, project.log)
+    windows = monitoring.load_windows(project.state, name, baseline.digest)
+    fresh = [window for window in windows if window.start not in known]
+    new = done.recorded.alarms
+    found = None
+    with ExitStack() as opened:
+        situation = Situation.of(
+            project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, opened=opened, now=now
+        )
+        trouble, start = replay_windows(situation, fresh)
+        if new or start is not None or (fresh and situation.bytes_differ):
+            found = diagnose(gather_case(situation, since=start))
+            _keep(project, name, found, now)
+    _remember(project, name, done.evaluation, windows, differs=start is not None, now=now)
+    return Watched(done.evaluation, new, (*done.findings, *trouble), found)
+
+
+def _remember(
+    project: Project,
+    name: str,
+    evaluation: Evaluation,
+    windows: Sequence[WindowCounts],
+    *,
+    differs: bool,
+    now: datetime,
+) -> None:
+    standing = [alarm for alarm in evaluation.alarms if alarm.until is None]
+    if differs:
+        outcome, detail = "fail", "outputs differ from those of the signed model"
+    elif standing:
+        outcome, detail = "fail", f"{len(standing)} signals are alarming, first {standing[0].signal}"
+    elif not windows:
+        outcome, detail = "unknown", "no complete window yet"
+    else:
+        outcome, detail = "pass", f"{len(windows)} windows, nothing beyond tolerance and natural variation"
+    newest = from_text(windows[-1].end) if windows else now
+    body = {"windows": len(windows), "until": utc_text(newest)}
+    checks.record(project.state, name, "monitoring", outcome=outcome, detail=detail, now=min(now, newest), body=body)
+
+
+def diagnose_model(project: Project, name: str, *, now: datetime) -> Diagnosis:
+    """Why a model changed, from everything that is known now; logged.
+
+    Raises:
+        DiagnosisError: There are too few rows.
+        BaselineError: There is no reference.
+    """
+    baseline = baseline_of(project, name, now=now)
+    model = project.config.model(name)
+    known = monitoring.load_windows(project.state, name, baseline.digest)
+    evaluation = evaluate(baseline, known, false_alarm_every=model.monitor.false_alarm_every)
+    with ExitStack() as opened:
+        situation = Situation.of(
+            project, name, baseline=baseline, evaluation=evaluation, windows=known, opened=opened, now=now
+        )
+        _, start = replay_windows(situation, known)
+        found = diagnose(gather_case(situation, since=start))
+    _keep(project, name, found, now)
+    return found
+
+
+def _keep(project: Project, name: str, found: Diagnosis, now: datetime) -> None:
+    """Log a verdict and remember it; the entry opens the incident."""
+    body = found.to_json()
+    slim = {key: body[key] for key in ("verdict", "scope", "silent", "probabilities", "escalate", "explanation")}
+    slim["onset"] = body.get("onset")
+    position = project.log.append("diagnosis.made", name, slim, actor=project.actor, now=now)
+    row = {
+        "model": name,
+        "time": utc_text(now),
+        "verdict": found.verdict,
+        "body": json.dumps(body, default=str),
+        "position": position,
+    }
+    with writing(project.state) as connection:
+        connection.execute(diagnoses.insert().values(row))
+    outcome = {"intact": "pass", "unknown": "unknown"}.get(found.verdict, "fail")
+    checks.record(
+        project.state, name, "diagnosis", outcome=outcome, detail=found.explanation[0], now=now, position=position
+    )
