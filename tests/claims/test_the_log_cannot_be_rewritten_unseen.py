@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,7 +16,8 @@ from assay.audit.log import AuditLog
 from assay.audit.merkle import cover, fold, grow, leaf_hash
 from assay.audit.outside import folder_of
 from assay.audit.verify import LogReport, check_log
-from assay.errors import KeyFileError
+from assay.errors import KeyFileError, StorageError
+from assay.storage import database
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 ORIGIN = "example.org/log"
@@ -414,3 +416,41 @@ def test_a_copy_outside_that_cannot_be_read_is_said(attacked: Attacked) -> None:
     report = attacked.check()
     assert (report.state, report.witnessed) == ("sound", SIZE)
     assert "latest cannot be read" in report.findings[0].detail
+
+
+def test_a_folder_outside_that_cannot_be_listed_is_said(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> NoReturn:
+        raise PermissionError(13, "Permission denied")  # root may list anything, so the answer is given here
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    report = attacked.check()
+    assert report.state == "unwitnessed"
+    assert any("Permission denied" in finding.detail for finding in report.findings)
+
+
+def test_a_folder_outside_that_is_not_there_witnesses_nothing(attacked: Attacked) -> None:
+    report = check_log(attacked.database, key_string=attacked.key_string, outside=[attacked.folder / "none"])
+    assert (report.state, report.witnessed) == ("unwitnessed", 0)
+
+
+def test_a_log_that_was_never_begun_is_not_broken(attacked: Attacked) -> None:
+    attacked.database.unlink()
+    with pytest.raises(StorageError, match="there is no database"):
+        attacked.check(witnessed=False)
+
+
+def test_a_log_without_entries_is_unwitnessed(tmp_path: Path) -> None:
+    named = {"key": tmp_path / "log.key", "origin": ORIGIN, "checkpoints": [], "now": NOW}
+    with AuditLog.open(tmp_path / "audit.db", **named) as log:  # type: ignore[arg-type]  # a table of keyword arguments
+        report = check_log(tmp_path / "audit.db", key_string=log.key_string, outside=[])
+    assert (report.state, report.size) == ("unwitnessed", 0)
+
+
+def test_a_locked_database_is_neither_sound_nor_broken(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    connection = sqlite3.connect(attacked.database)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match="locked"):
+        attacked.check()
+    connection.close()

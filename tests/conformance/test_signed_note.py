@@ -38,6 +38,8 @@ def test_signatures_of_unknown_keys_are_ignored() -> None:
         f"{TEXT}\n{SIGNATURE}{SIGNATURE.replace('nAM=', 'nAQ=')}",
         NOTE.replace("nAM=", "nAN="),  # the same bytes, with stray bits
         NOTE.replace("nAM=", "nAM"),
+        f"{TEXT}\n\u2014 short AAAA\n{SIGNATURE}",
+        f"{TEXT}\n\u2014 a+b {WITNESS.split()[2]}\n{SIGNATURE}",
         NOTE.replace("\u2014", "-"),
         NOTE.replace("\n\n", "\n"),
         NOTE.rstrip("\n"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import TextClause, text
 
 from assay.audit import outside as kept_outside
 from assay.audit.checkpoint import NoteVerifier
@@ -15,7 +15,7 @@ from assay.audit.examine import Copy, Stored, examine
 from assay.audit.merkle import leaf_hash
 from assay.errors import StorageError
 from assay.findings import Finding, Severity
-from assay.storage.database import open_audit, reading
+from assay.storage.database import file_damage, open_audit, reading
 
 State = Literal["sound", "broken", "unwitnessed"]
 
@@ -60,11 +60,11 @@ def check_log(database: str | Path, *, key_string: str, outside: Sequence[Path])
             that can be said is ``unwitnessed``.
 
     Returns:
-        The report; a corrupt or missing database is a finding of it.
+        The report; a corrupt database, or a missing one that has copies, is a finding of it.
 
     Raises:
         KeyFileError: The key string is malformed.
-        StorageError: The database is locked, or may not be read.
+        StorageError: The database is locked, may not be read, or there never was one.
     """
     verifier = NoteVerifier.parse(key_string)
     copies, unread = _copies(outside, verifier.name)
@@ -72,7 +72,8 @@ def check_log(database: str | Path, *, key_string: str, outside: Sequence[Path])
         stored = _stored(database)
     except StorageError as err:
         rules = {finding.rule for finding in err.findings}
-        if not rules & {"storage.corrupt", "storage.missing", "storage.disk"}:
+        lost = "storage.missing" in rules and copies  # a log that was never begun is not broken
+        if not lost and not rules & {"storage.corrupt", "storage.disk"}:
             raise
         gone = Finding("log.unreadable", "log", Severity.CRITICAL, err.message)
         return LogReport("broken", 0, "", 0, (gone, *unread))
@@ -113,9 +114,9 @@ def _stored(database: str | Path) -> Stored:
     engine = open_audit(database, read_only=True)
     try:
         with reading(engine) as connection:
-            damage = _damage(connection)
             stored = Stored()
-            stored.damage.extend(damage)
+            # An index that lies would hide entries from those who read by kind, though the table is whole.
+            stored.damage.extend(file_damage(connection))
             # Plain SQL: somebody else wrote these rows, and SQLite keeps any type in any column.
             for position, *columns, found in connection.execute(_sql("position, kind, subject, time, body", "entries")):
                 body = _bytes(found)
@@ -141,11 +142,3 @@ def _bytes(value: object) -> bytes:
     if isinstance(value, bytes | memoryview):
         return bytes(value)
     return value.encode(errors="replace") if isinstance(value, str) else b""
-
-
-def _damage(connection: Connection) -> list[str]:
-    # An index that lies would hide entries from those who read by kind, though the table is whole.
-    if connection.dialect.name != "sqlite":
-        return []
-    rows = connection.execute(text("PRAGMA integrity_check(5)")).scalars().all()
-    return [str(row) for row in rows if row != "ok"]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -105,8 +105,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         StorageError: The database cannot be read.
     """
-    with _guarded_statements(engine), engine.connect().execution_options(**_READ) as connection:
-        yield connection
+    with _guarded_statements(engine), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":  # its default sees what others commit between two statements
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection.execution_options(**_READ)
 
 
 @contextmanager
@@ -234,10 +236,16 @@ def _has_bytes(path: Path) -> bool:
 def name_of(engine: Engine) -> str:
     """Return what to call the database in a sentence; never its password."""
     if engine.dialect.name == "sqlite":
-        from urllib.parse import unquote
-
         return f"the database {unquote((engine.url.database or '').removeprefix('file:'))}"
     return f"the database {engine.url.render_as_string(hide_password=True)}"
+
+
+def file_damage(connection: Connection) -> list[str]:
+    """Return what SQLite says about damage to its own file, indexes included; nothing on PostgreSQL."""
+    if connection.dialect.name != "sqlite":
+        return []
+    rows = connection.execute(text("PRAGMA integrity_check(5)")).scalars().all()
+    return [str(row) for row in rows if row != "ok"]
 
 
 def revision(connection: Connection, branch: Branch) -> str | None:

@@ -270,3 +270,29 @@ def test_two_origins_never_share_a_folder(tmp_path: Path) -> None:
     found = {folder_of(tmp_path, name) for name in names}
     assert len(found) == len(names)
     assert {folder.parent for folder in found} == {tmp_path}
+
+
+def test_nothing_is_signed_while_the_copy_outside_is_of_another_log(log: AuditLog, tmp_path: Path) -> None:
+    fill(log, 1)
+    (folder_of(tmp_path / "outside", ORIGIN) / "latest").write_text("garbage")
+    with pytest.raises(LogError, match="not of this log"):
+        fill(log, 1)
+    assert log.size() == 1
+
+
+def test_a_key_that_cannot_be_made_is_our_error_and_leaves_no_log_open(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeyFileError, match="cannot be made"):
+        reopened(tmp_path, key=tmp_path / "file" / "log.key")
+
+
+def test_a_key_that_another_process_made_meanwhile_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate = NoteKey.generate
+
+    def late(path: Path, name: str) -> NoteKey:
+        generate(path, name)  # the other process
+        return generate(path, name)
+
+    monkeypatch.setattr(NoteKey, "generate", late)
+    with reopened(tmp_path) as log:
+        assert log.key_string == NoteKey.read(tmp_path / "log.key").verifier.key_string

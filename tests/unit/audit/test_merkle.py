@@ -19,6 +19,7 @@ from assay.audit.merkle import (
     node_hash,
     prove,
 )
+from assay.errors import VerificationError
 
 BODIES = [str(number).encode() for number in range(70)]
 
@@ -92,3 +93,9 @@ def test_a_node_cannot_pose_as_a_leaf() -> None:
 def test_proofs_are_printed_in_hexadecimal() -> None:
     assert Proof(1, 2, (b"\x01\xff",)).as_json() == {"position": 1, "size": 2, "path": ["01ff"]}
     assert Continuation(1, 2, (b"\x01\xff",)).as_json() == {"old": 1, "new": 2, "path": ["01ff"]}
+
+
+def test_a_consistency_proof_without_hashes_is_refused() -> None:
+    root = naive_root(BODIES[:3])
+    with pytest.raises(VerificationError, match="too short"):
+        Continuation(3, 5, ()).verify(root, naive_root(BODIES[:5]))

@@ -58,9 +58,14 @@ def test_opening_again_imports_no_alembic(tmp_path: Path) -> None:
 def test_what_is_written_is_there_and_what_fails_leaves_nothing(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(insert(cursors).values(name="a", position=1))
-    with pytest.raises(StorageError, match="UNIQUE"), writing(engine) as connection:
-        connection.execute(insert(cursors), [{"name": "b", "position": 1}])
-        connection.execute(insert(cursors), [{"name": "a", "position": 1}])
+
+    def write(*names: str) -> None:
+        with writing(engine) as connection:
+            for name in names:
+                connection.execute(insert(cursors).values(name=name, position=1))
+
+    with pytest.raises(StorageError, match="UNIQUE"):
+        write("b", "a")
     with reading(engine) as connection:
         assert connection.execute(select(cursors.c.name)).scalars().all() == ["a"]
 
