@@ -247,7 +247,8 @@ def _ignored(root: Path, ignore: Sequence[Path | str], signature: Path | None) -
         if inside is None and not Path(what).is_absolute():
             inside = os.path.normpath(PurePosixPath(what))
         if inside == ".":
-            raise ArtifactError(f"ignoring {what} would leave nothing of the model to sign or verify")
+            finding = _finding("artifact.empty", real.name, "would have nothing left to sign or verify: all is ignored")
+            raise ArtifactError(finding.detail, [finding])
         if inside is not None and inside != ".." and not inside.startswith("../"):
             names.add(inside)
     if signature is not None and (inside := _inside(real, Path.cwd() / signature)) is not None:
