@@ -28,6 +28,9 @@ from assay.monitoring.weights import weights
 
 DEFAULT_FALSE_ALARM_EVERY = 365 * DAY
 
+FEWEST_WINDOWS = 10.0
+"""An alarm is never made cheaper than one false in so many windows, however long a window lasts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -35,7 +38,7 @@ class Budget:
 
     Attributes:
         false_alarm_every: Time between false alarms over all signals together, in expectation.
-        windows_per_alarm: The same in windows: the evidence an alarm needs.
+        windows_per_alarm: The same in windows, at least 10: the evidence an alarm needs.
         signals: How many signals share it.
     """
 
@@ -102,7 +105,7 @@ def evaluate(
 
     Raises:
         BaselineError: The baseline has no windows or no signals, or counts other bins than the windows.
-        ConfigError: The budget is not longer than one window, or given twice.
+        ConfigError: The budget is not positive, or given twice.
     """
     if not reference.windows or not reference.specs:
         raise BaselineError("the baseline has no windows or no signals: learn it from a reference with rows")
@@ -129,7 +132,7 @@ def evaluate(
         budget=budget,
         series=summarise(watched, ordered),
         silent=silent(alarms, watched, ordered),
-        findings=(*_about_baseline(reference), *_about_signals(watched, ordered)),
+        findings=(*_about_baseline(reference), *_about_budget(budget, span), *_about_signals(watched, ordered)),
     )
 
 
@@ -137,13 +140,13 @@ def _budget(span: timedelta, every: timedelta | None, limit: float | None, signa
     if every is not None and limit is not None:
         raise ConfigError("give false_alarm_every or windows_per_alarm, not both")
     if limit is None:
-        every = every or DEFAULT_FALSE_ALARM_EVERY
+        every = DEFAULT_FALSE_ALARM_EVERY if every is None else every
         if span <= timedelta(0):
             raise BaselineError("the baseline's windows have no duration: give the budget in windows")
         limit = every / span
-    if not limit > 1:
-        raise ConfigError(f"the budget is {limit:.2f} windows per false alarm, it must be more than 1: widen it")
-    return Budget(every if every is not None else span * limit, limit, signals)
+    if not limit > 0:
+        raise ConfigError(f"the budget is {limit:.2f} windows per false alarm, it must be more than 0: widen it")
+    return Budget(every if every is not None else span * limit, max(limit, FEWEST_WINDOWS), signals)
 
 
 def _about_baseline(reference: Reference) -> tuple[Finding, ...]:
@@ -161,6 +164,17 @@ def _about_baseline(reference: Reference) -> tuple[Finding, ...]:
         "are better"
     )
     return (Finding("monitor.baseline-short", "baseline", Severity.WARNING, detail, numbers),)
+
+
+def _about_budget(budget: Budget, span: timedelta) -> tuple[Finding, ...]:
+    if budget.false_alarm_every >= span * FEWEST_WINDOWS:
+        return ()
+    days, wanted = span / DAY, budget.false_alarm_every / DAY
+    detail = (
+        f"a window lasts {days:.1f} days and the budget is one false alarm in {wanted:.1f}: one in "
+        f"{FEWEST_WINDOWS:g} windows is used"
+    )
+    return (Finding("monitor.budget-raised", "budget", Severity.INFO, detail),)
 
 
 def _about_signals(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tuple[Finding, ...]:

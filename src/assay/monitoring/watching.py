@@ -100,7 +100,8 @@ def watch(
 
 
 def _one_window_may_do(spec: SignalSpec) -> bool:
-    return spec.hard or spec.kind == "volume" or spec.name == "failures"
+    """Failures and declared limits. Not the volume: the first or the last window of a table is often a part of one."""
+    return spec.hard or spec.name == "failures"
 
 
 def _learn(

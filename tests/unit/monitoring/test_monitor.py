@@ -45,8 +45,8 @@ def test_windows_of_rows_take_their_length_from_the_baseline() -> None:
 @pytest.mark.parametrize(
     "budget",
     [
-        {"false_alarm_every": timedelta(hours=12)},
-        {"windows_per_alarm": 0.5},
+        {"false_alarm_every": timedelta(0)},
+        {"windows_per_alarm": -1.0},
         {"windows_per_alarm": float("nan")},
         {"windows_per_alarm": 10.0, "false_alarm_every": timedelta(days=10)},
     ],
@@ -55,6 +55,21 @@ def test_a_budget_that_makes_no_sense_is_refused(budget: dict[str, float]) -> No
     reference, live = SMALL.windows(20, 2)
     with pytest.raises(ConfigError):
         evaluate(reference, live, **budget)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_a_window_longer_than_the_budget_is_judged_by_ten_windows_and_says_so() -> None:
+    reference, live = SMALL.windows(20, 2)
+    result = evaluate(reference, live, false_alarm_every=timedelta(hours=12))
+    assert result.budget.windows_per_alarm == 10
+    assert result.budget.false_alarm_every == timedelta(hours=12)
+    assert "monitor.budget-raised" in [f.rule for f in result.findings]
+
+
+def test_a_part_of_a_window_at_either_end_is_no_alarm() -> None:
+    reference, live = SMALL.windows(60, 10)
+    part = {name: tuple(n // 6 for n in counts) for name, counts in live[0].counts.items()}
+    ends = [replace(w, rows=w.rows // 6, counts=part) for w in (live[0], live[-1])]
+    assert evaluate(reference, (ends[0], *live[1:-1], ends[1])).alarms == ()
 
 
 def test_an_empty_baseline_is_an_error() -> None:
@@ -163,7 +178,7 @@ def test_traffic_that_stops_is_an_alarm_in_the_first_windows() -> None:
     gone = tuple(WindowCounts(w.start, w.end, 0, {}) for w in live)
     (alarm,) = evaluate(reference, gone).alarms
     assert (alarm.signal, alarm.direction) == ("volume", "down")
-    assert _index(gone, alarm.window) <= 1
+    assert _index(gone, alarm.window) <= 2
     assert alarm.size == -1
     assert alarm.baseline_size == pytest.approx(1000, rel=0.02)
 
