@@ -155,9 +155,6 @@ def alarms(engine: Engine, model: str) -> tuple[StoredAlarm, ...]:
     query = select(alarms_table).where(alarms_table.c.model == model).order_by(alarms_table.c.id)
     with reading(engine) as connection:
         rows = connection.execute(query).mappings().all()
-        keys = {
-            row["id"]: _key(row["model"], row["baseline"], row["signal"], row["slice"], row["window"]) for row in rows
-        }
         ours = outbox.c.key.startswith(f"{OUTBOX}{model}:", autoescape=True)
         places = dict(connection.execute(select(outbox.c.key, outbox.c.drained).where(ours)).tuples().all())
     logged = [_key(model, row["baseline"], row["signal"], row["slice"], row["window"]) for row in rows]

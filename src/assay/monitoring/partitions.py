@@ -1,0 +1,260 @@
+"""Hour partitions on disk: written whole or not at all, and labels joined into them.
+
+A file is written under a hidden temporary name in its own folder, flushed to the disk and renamed; a reader
+of ``**/*.parquet`` sees it whole or not at all. Labels that come later wait in ``labels/``, under names that no
+such pattern takes for predictions, until `settle` joins them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from assay.errors import StorageError, TableError
+from assay.findings import Finding, Severity
+from assay.monitoring.schema import PredictionSchema
+
+RECORDED: Final = PredictionSchema(
+    time="time",
+    prediction="prediction",
+    confidence="confidence",
+    latency_s="latency_s",
+    error="error",
+    label="label",
+    label_time="label_time",
+    model="model",
+    request_id="request_id",
+)
+"""The columns that a Recorder writes beside the model's inputs."""
+
+LABELS: Final = "labels"
+LABEL_FILE: Final = ".labels"
+
+_TIME: Final = pa.timestamp("us", tz="UTC")
+_TYPES: Final[Mapping[str, pa.DataType]] = {
+    "time": _TIME,
+    "confidence": pa.float64(),
+    "latency_s": pa.float64(),
+    "error": pa.string(),
+    "label_time": _TIME,
+    "model": pa.string(),
+    "request_id": pa.string(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What turned out to be true of a request."""
+
+    request_id: str
+    label: str | float | bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What `settle` did.
+
+    Attributes:
+        joined: Labels that are in the partitions now.
+        waiting: Labels whose request is in no partition: they stay.
+        findings: Labels that contradict each other, and files that cannot be read.
+    """
+
+    joined: int
+    waiting: int
+    findings: tuple[Finding, ...]
+
+
+def write_whole(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file so that it is there whole or not at all, even when the machine stops.
+
+    Raises:
+        OSError: The disk refused; nothing is left behind but, at worst, a hidden file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.tmp")
+    try:
+        with hidden.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name as well
+    finally:
+        os.close(folder)
+
+
+def write_rows(folder: Path, rows: Sequence[Mapping[str, object]], name: str) -> None:
+    """Write rows into the partitions of their hours.
+
+    Args:
+        folder: Where the partitions are.
+        rows: By column name, each with its ``time``.
+        name: Name of the files, 32 hex digits: the same rows under the same name are there once.
+
+    Raises:
+        OSError: The disk refused; some partitions may be there already, and are written again under the same name.
+    """
+    hours: dict[tuple[str, str], list[Mapping[str, object]]] = defaultdict(list)
+    for row in rows:
+        at = cast("datetime", row["time"]).astimezone(UTC)
+        hours[f"date={at:%Y-%m-%d}", f"hour={at:%H}"].append(row)
+    for (date, hour), part in hours.items():
+        write_whole(as_table(part), folder / date / hour / f"{name}.parquet")
+
+
+def as_table(rows: Sequence[Mapping[str, object]]) -> pa.Table:
+    """Rows as a table. A column of mixed types becomes text: a strange value must not cost the others."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: _column([row.get(name) for row in rows], _TYPES.get(name)) for name in names})
+
+
+def _column(values: list[object], kind: pa.DataType | None) -> pa.Array:
+    if kind is not None and not pa.types.is_timestamp(kind):
+        plain = float if pa.types.is_floating(kind) else str
+        values = [None if value is None else _as(plain, value) for value in values]
+    try:
+        made = pa.array(values, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        made = pa.array([None if value is None else str(value) for value in values], pa.string())
+    # A column without a value has no type of its own; as text it gives way to any other.
+    return made.cast(pa.string()) if pa.types.is_null(made.type) else made
+
+
+def _as(plain: type[float | str], value: object) -> object:
+    try:
+        return float(value) if plain is float and isinstance(value, int | float) else plain(str(value))
+    except ValueError:
+        return value
+
+
+def write_labels(folder: Path, labels: Sequence[Label], name: str) -> None:
+    """Write labels where `settle` finds them.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    table = pa.table(
+        {
+            "request_id": pa.array([one.request_id for one in labels], pa.string()),
+            "label": _column([one.label for one in labels], None),
+            "label_time": pa.array([one.at for one in labels], _TIME),
+        }
+    )
+    write_whole(table, folder / LABELS / f"{name}{LABEL_FILE}")
+
+
+def settle(folder: Path) -> Settled:
+    """Join labels that have come into the partitions of their requests. Killed anywhere and run again, all is there.
+
+    Every partition is replaced whole, and a label file is taken away only when its labels are in place. Labels
+    without a request stay. The later of two labels counts, and contradictions are told.
+
+    Args:
+        folder: A Recorder's folder.
+
+    Raises:
+        StorageError: The disk refused, or a label file is damaged.
+    """
+    if not folder.is_dir():
+        raise StorageError(f"there is no folder {folder} to settle labels in")
+    try:
+        with _alone(folder):
+            files = sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
+            labels, findings = _read_labels(files)
+            joined: set[str] = set()
+            for path in sorted(folder.glob("date=*/hour=*/*.parquet")) if labels else ():
+                joined |= _join(path, labels, findings)
+            left = [one for request_id, one in labels.items() if request_id not in joined]
+            if files and (joined or len(files) > 1):
+                if left:
+                    write_labels(folder, left, uuid.uuid4().hex)
+                for file in files:
+                    file.unlink()
+    except (OSError, pa.ArrowException) as err:
+        raise StorageError(f"labels in {folder} cannot be settled: {type(err).__name__}; check the disk") from err
+    return Settled(len(joined), len(left), tuple(findings))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes must not replace one partition at the same time: the later would lose labels."""
+    with (folder / ".settle.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read_labels(files: Sequence[Path]) -> tuple[dict[str, Label], list[Finding]]:
+    labels: dict[str, Label] = {}
+    contradicted: set[str] = set()
+    for file in files:
+        for row in pq.ParquetFile(file).read().to_pylist():
+            one = Label(row["request_id"], row["label"], row["label_time"])
+            old = labels.get(one.request_id)
+            if old is not None and old.label != one.label:
+                contradicted.add(one.request_id)
+            if old is None or one.at >= old.at:
+                labels[one.request_id] = one
+    if not contradicted:
+        return labels, []
+    detail = f"{len(contradicted):,} requests have labels that contradict each other: the later one counts"
+    return labels, [Finding("label.contradicted", "label", Severity.WARNING, detail, {"requests": len(contradicted)})]
+
+
+def _join(path: Path, labels: Mapping[str, Label], findings: list[Finding]) -> set[str]:
+    """Put labels into one partition, and say which requests are in it."""
+    try:
+        file = pq.ParquetFile(path)
+        if "request_id" not in file.schema_arrow.names:
+            return set()
+        ids = file.read(columns=["request_id"])["request_id"]
+        wanted = pc.is_in(ids, pa.array(list(labels), pa.string()))
+        if not pc.any(wanted).as_py():
+            return set()
+        table = file.read()
+    except pa.ArrowException:
+        detail = f"{path.name} is damaged: labels cannot be joined into it"
+        findings.append(Finding("table.damaged", str(path), Severity.ERROR, detail))
+        return set()
+    rows = table.num_rows
+    old = table["label"].to_pylist() if "label" in table.column_names else [None] * rows
+    came = table["label_time"].to_pylist() if "label_time" in table.column_names else [None] * rows
+    told = [labels.get(request_id) for request_id in ids.to_pylist()]
+    new = {
+        "label": _column([o if one is None else one.label for o, one in zip(old, told, strict=True)], None),
+        "label_time": pa.array([t if one is None else one.at for t, one in zip(came, told, strict=True)], _TIME),
+    }
+    for name, values in new.items():
+        place = table.schema.get_field_index(name)
+        table = table.append_column(name, values) if place < 0 else table.set_column(place, name, values)
+    write_whole(table, path)
+    return {one.request_id for one in told if one is not None}
+
+
+def check_columns(names: Sequence[str]) -> None:
+    """Refuse inputs whose names a Recorder needs for itself.
+
+    Raises:
+        TableError: When there are some, naming them.
+    """
+    taken = sorted(set(names) & set(RECORDED.roles().values()))
+    if taken:
+        raise TableError(f"the Recorder writes columns of its own called {', '.join(taken)}: rename these inputs")

@@ -1,0 +1,233 @@
+"""What a model is asked and answers is on disk, whole, and the service never stops for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assay.engines.base import Source
+from assay.engines.duckdb import DuckDb
+from assay.errors import StorageError, TableError
+from assay.frameworks.base import Prediction
+from assay.monitoring.partitions import RECORDED, settle
+from assay.monitoring.recorder import KEPT, Recorder
+
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+ROOT = "ab" * 32
+
+
+class Clock:
+    """Goes a minute forward at every reading."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> datetime:
+        self.at += timedelta(minutes=1)
+        return self.at
+
+
+class Threshold:
+    """A model: warm or cold."""
+
+    def predict(self, table: pa.Table) -> Prediction:
+        x = table["temperature"].to_numpy()
+        if np.isnan(x).any():
+            raise ArithmeticError("no temperature")
+        return Prediction(np.where(x > 10, "warm", "cold"), confidence=np.full(len(x), 0.75))
+
+
+def read(folder: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = DuckDb().rows(Source((str(folder / "**" / "*.parquet"),)), time="time").to_pylist()
+    return rows
+
+
+def test_rows_lie_in_the_partition_of_their_hour(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
+        for hour in (0, 0, 1, 30):
+            recorder.log({"x": hour, "prediction": "a", "time": NOW + timedelta(hours=hour)})
+    files = sorted(path.relative_to(tmp_path).parent.as_posix() for path in tmp_path.rglob("*.parquet"))
+    assert files == ["date=2026-03-01/hour=09", "date=2026-03-01/hour=10", "date=2026-03-02/hour=15"]
+    rows = read(tmp_path)
+    assert [row["x"] for row in rows] == [0, 0, 1, 30]
+    assert {row["model"] for row in rows} == {ROOT}
+    assert len({row["request_id"] for row in rows}) == 4
+
+
+def test_a_watched_model_answers_the_same_and_all_is_recorded(tmp_path: Path) -> None:
+    table = pa.table({"temperature": [5.0, 15.0], "who": ["a", "b"]})
+    with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
+        watched = recorder.watch(Threshold())
+        assert watched.predict(table).labels.tolist() == ["cold", "warm"]
+        with pytest.raises(ArithmeticError):
+            watched.predict(pa.table({"temperature": [float("nan")], "who": ["c"]}))
+    rows = read(tmp_path)
+    assert [(row["who"], row["prediction"], row["confidence"], row["error"]) for row in rows] == [
+        ("a", "cold", 0.75, None),
+        ("b", "warm", 0.75, None),
+        ("c", None, None, "ArithmeticError"),
+    ]
+    assert all(isinstance(row["latency_s"], float) and 0 <= row["latency_s"] < 5 for row in rows)
+    assert RECORDED.features_of(list(rows[0])) == ("temperature", "who")
+
+
+def test_inputs_called_like_recorded_columns_are_refused(tmp_path: Path) -> None:
+    watched = Recorder(tmp_path, model=ROOT).watch(Threshold())
+    with pytest.raises(TableError, match="confidence"):
+        watched.predict(pa.table({"temperature": [1.0], "confidence": [1.0]}))
+
+
+def test_a_full_buffer_and_a_waiting_one_are_written(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, model=ROOT, flush_rows=3, flush_s=0.05)
+    for i in range(4):
+        recorder.log({"x": i, "prediction": 1})
+    assert len(read(tmp_path)) >= 3
+    deadline = time.monotonic() + 10
+    while len(read(tmp_path)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(read(tmp_path)) == 4
+    recorder.close()
+
+
+def test_threads_share_a_recorder_and_no_row_is_lost(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT, flush_rows=50, flush_s=0.01) as recorder:
+
+        def work(n: int) -> None:
+            for i in range(100):
+                recorder.log({"x": 100 * n + i, "prediction": 1})
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(int(str(row["x"])) for row in read(tmp_path)) == list(range(600))
+
+
+def test_a_value_of_another_type_costs_no_row(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
+        for value in (1, 2.5, "three", None, [4]):
+            recorder.log({"x": value, "prediction": 1, "confidence": "0.5"})
+    rows = read(tmp_path)
+    assert [row["x"] for row in rows] == ["1", "2.5", "three", None, "[4]"]
+    assert [row["confidence"] for row in rows] == [0.5] * 5
+
+
+def test_a_disk_that_refuses_does_not_stop_the_service_and_rows_follow(tmp_path: Path) -> None:
+    folder = tmp_path / "predictions"
+    folder.write_text("a file where the folder should be")
+    recorder = Recorder(folder, model=ROOT, flush_rows=2, clock=Clock())
+    for i in range(5):
+        recorder.log({"x": i, "prediction": 1})
+    folder.unlink()
+    recorder.close()
+    assert [row["x"] for row in read(folder)] == [0, 1, 2, 3, 4]
+
+
+def test_memory_is_bounded_and_what_is_lost_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "predictions"
+    folder.write_text("a file where the folder should be")
+    recorder = Recorder(folder, model=ROOT, flush_rows=2)
+    for i in range(2 * KEPT + 10):
+        recorder.log({"x": i, "prediction": 1})
+    assert recorder.lost == 10
+    with pytest.raises(StorageError, match=f"{2 * KEPT + 10:,} recorded rows"):
+        recorder.close()
+
+
+def test_a_forked_process_does_not_write_its_parents_rows(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, model=ROOT)
+    recorder.log({"x": 1, "prediction": 1})
+    child = os.fork()
+    if child == 0:
+        recorder.log({"x": 2, "prediction": 1})
+        recorder.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    recorder.close()
+    assert [row["x"] for row in read(tmp_path)] == [1, 2]
+
+
+def test_a_time_without_zone_is_refused(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, model=ROOT)
+    for wrong in (datetime(2026, 3, 1), "2026-03-01"):  # noqa: DTZ001 - naive on purpose
+        with pytest.raises(ValueError, match="timezone"):
+            recorder.log({"prediction": 1, "time": wrong})
+
+
+def test_labels_find_their_requests(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
+        ids = [recorder.log({"x": i, "prediction": "a", "time": NOW + timedelta(hours=i)}) for i in range(3)]
+        recorder.label(ids[0], "a", NOW + timedelta(days=1))
+        recorder.label(ids[2], "b", NOW + timedelta(days=2))
+        recorder.label("nobody", "a", NOW)
+    assert len(read(tmp_path)) == 3
+    done = settle(tmp_path)
+    assert (done.joined, done.waiting, done.findings) == (2, 1, ())
+    rows = read(tmp_path)
+    assert [(row["x"], row.get("label")) for row in rows] == [(0, "a"), (1, None), (2, "b")]
+    assert [row.get("label_time") for row in rows] == [NOW + timedelta(days=1), None, NOW + timedelta(days=2)]
+    assert (settle(tmp_path).joined, settle(tmp_path).waiting) == (0, 1)
+
+
+def test_the_later_label_counts_and_contradictions_are_told(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        request_id = recorder.log({"prediction": "a"})
+        recorder.label(request_id, "b", NOW + timedelta(hours=2))
+        recorder.label(request_id, "a", NOW + timedelta(hours=1))
+    done = settle(tmp_path)
+    assert [row["label"] for row in read(tmp_path)] == ["b"]
+    assert [finding.rule for finding in done.findings] == ["label.contradicted"]
+
+
+def test_a_settling_that_was_cut_short_is_finished_by_the_next(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        recorder.label(recorder.log({"prediction": "a", "time": NOW}), "a", NOW)
+        recorder.label(recorder.log({"prediction": "a", "time": NOW + timedelta(hours=1)}), "b", NOW)
+    kept = {path: path.read_bytes() for path in (tmp_path / "labels").iterdir()}
+    settle(tmp_path)
+    for path, content in kept.items():  # as if the process had been killed before it took the labels away
+        path.write_bytes(content)
+    assert settle(tmp_path).joined == 2
+    assert [row["label"] for row in read(tmp_path)] == ["a", "b"]
+    assert list((tmp_path / "labels").iterdir()) == []
+
+
+def test_a_damaged_partition_is_told_and_the_others_are_settled(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        recorder.label(recorder.log({"prediction": "a", "time": NOW}), "a", NOW)
+    damaged = tmp_path / "date=2026-03-01" / "hour=01" / f"{1:032x}.parquet"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"PAR1 half")
+    done = settle(tmp_path)
+    assert (done.joined, [finding.rule for finding in done.findings]) == (1, ["table.damaged"])
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    stop = threading.Event()
+    seen: list[int] = []
+    recorder = Recorder(tmp_path, model=ROOT, flush_rows=20, flush_s=0.01)
+    recorder.log({"x": -1, "prediction": 1})
+    recorder.flush()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.append(sum(pq.read_metadata(path).num_rows for path in tmp_path.glob("**/*.parquet")))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for i in range(400):
+        recorder.log({"x": i, "prediction": 1})
+    recorder.close()
+    stop.set()
+    reader.join()
+    assert seen == sorted(seen)
+    assert len(read(tmp_path)) == 401
