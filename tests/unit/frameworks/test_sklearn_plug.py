@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,3 +174,15 @@ def test_types_that_are_not_known_to_be_harmless_are_named_and_not_loaded(held: 
 def test_what_is_no_model_is_a_load_error(files: dict[str, bytes], words: str, held: Callable[..., Snapshot]) -> None:
     with pytest.raises(LoadError, match=words):
         Sklearn().open(held(files))
+
+
+def test_a_model_that_lacks_one_of_its_arrays_is_a_load_error(held: Callable[..., Snapshot]) -> None:
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(skops.io.dumps(LogisticRegression(max_iter=500).fit(X, Y)))) as whole,
+        zipfile.ZipFile(buffer, "w") as damaged,
+    ):
+        for name in whole.namelist():
+            damaged.writestr(name, whole.read(name) if name == "schema.json" else b"no array")
+    with pytest.raises(LoadError, match="cannot be opened by the installed scikit-learn"):
+        Sklearn().open(held({"model.skops": buffer.getvalue()}))
