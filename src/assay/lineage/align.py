@@ -10,6 +10,7 @@ Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 _EDITS = 300  # differences that one stretch between anchors is searched for; beyond, rows are matched as a bag
+_STEPS = 20_000_000  # comparisons that one alignment may spend in stretches: a few seconds
 _ORDER_KEPT = 0.5  # share of the rows occurring once that must stand in order, or the order counts as lost
 
 
@@ -112,10 +113,11 @@ def _fill(
     there = (seen_old[edges_old[1:]] > seen_old[edges_old[:-1] + 1]) & (
         seen_new[edges_new[1:]] > seen_new[edges_new[:-1] + 1]
     )
+    spare = _STEPS
     for gap in np.flatnonzero(there).tolist():
         start_old, start_new = int(edges_old[gap]) + 1, int(edges_new[gap]) + 1
         left, right = old[start_old : edges_old[gap + 1]], new[start_new : edges_new[gap + 1]]
-        at_old, at_new = _stretch(left, right)
+        at_old, at_new, spare = _stretch(left, right, spare)
         found_old.append(at_old + start_old)
         found_new.append(at_new + start_new)
     all_old, all_new = np.concatenate(found_old), np.concatenate(found_new)
@@ -123,7 +125,8 @@ def _fill(
     return all_old[order], all_new[order]
 
 
-def _stretch(left: Ints, right: Ints) -> tuple[Ints, Ints]:
+def _stretch(left: Ints, right: Ints, spare: int) -> tuple[Ints, Ints, int]:
+    """Pairs in one stretch, and how many comparisons may still be spent in the next."""
     shorter = min(len(left), len(right))
     head = _equal_run(left[:shorter], right[:shorter])
     tail = _equal_run(left[head:][::-1][: shorter - head], right[head:][::-1][: shorter - head])
@@ -132,7 +135,7 @@ def _stretch(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     in_place = np.flatnonzero(inner_left == inner_right) if len(inner_left) == len(inner_right) else None
     # Equal lengths: rows altered in place are the plain reading, unless shifting explains more with less.
     limit = _EDITS if in_place is None else min(_EDITS, len(inner_left) - len(in_place) - 1)
-    pairs = _myers(inner_left.tolist(), inner_right.tolist(), limit)
+    pairs, spare = _myers(inner_left.tolist(), inner_right.tolist(), limit, spare)
     if pairs is not None:
         middle = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     else:
@@ -140,7 +143,7 @@ def _stretch(left: Ints, right: Ints) -> tuple[Ints, Ints]:
         middle = np.stack([place, place], axis=1)
     at_old = np.concatenate([np.arange(head), middle[:, 0] + head, np.arange(left_end, len(left))])
     at_new = np.concatenate([np.arange(head), middle[:, 1] + head, np.arange(right_end, len(right))])
-    return at_old, at_new
+    return at_old, at_new, spare
 
 
 def _equal_run(left: Ints, right: Ints) -> int:
@@ -148,24 +151,30 @@ def _equal_run(left: Ints, right: Ints) -> int:
     return int(differ[0]) if len(differ) else len(left)
 
 
-def _myers(left: list[int], right: list[int], limit: int) -> list[tuple[int, int]] | None:
-    """Pairs of the alignment with the fewest insertions and deletions; None when it needs more than ``limit``."""
+def _myers(left: list[int], right: list[int], limit: int, spare: int) -> tuple[list[tuple[int, int]] | None, int]:
+    """Pairs of the alignment with the fewest insertions and deletions.
+
+    None when it needs more than ``limit`` of them, or more than ``spare`` comparisons, whose rest comes back too.
+    """
     if limit < abs(len(left) - len(right)):
-        return None
+        return None, spare
     reach = {1: 0}
     trace: list[dict[int, int]] = []
     for edits in range(limit + 1):
         trace.append(dict(reach))
         for k in range(-edits, edits + 1, 2):
             down = k == -edits or (k != edits and reach[k - 1] < reach[k + 1])
-            x = reach[k + 1] if down else reach[k - 1] + 1
+            start = x = reach[k + 1] if down else reach[k - 1] + 1
             y = x - k
             while x < len(left) and y < len(right) and left[x] == right[y]:
                 x, y = x + 1, y + 1
             reach[k] = x
             if x >= len(left) and y >= len(right):
-                return _back(trace, len(left), len(right))
-    return None
+                return _back(trace, len(left), len(right)), spare
+            spare -= 1 + x - start
+        if spare < 0:
+            return None, 0
+    return None, spare
 
 
 def _back(trace: list[dict[int, int]], x: int, y: int) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from assay.lineage.rows import family
 _CSV = (".csv", ".csv.gz", ".csv.bz2")
 _PARQUET = (".parquet", ".pq")
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # row numbers that pandas writes beside the data
+_LONG = r"^[+-]?[0-9]{16,}$"
 _LARGEST_BLOCK = 2**30  # bytes; above, a CSV file is parsed in pieces and its types come from the first
 
 
@@ -114,13 +115,19 @@ def check_columns(there: Sequence[str], needs: Sequence[str], source: str) -> No
         raise TableError(f"{source}: no column {', '.join(map(repr, lacking))}; it has {', '.join(there)}")
 
 
-def batches(files: TableFiles, rows: int) -> Iterator[tuple[str, Iterator[pa.RecordBatch]]]:
+def batches(files: TableFiles, rows: int, *, exact: bool = False) -> Iterator[tuple[str, Iterator[pa.RecordBatch]]]:
     """The rows of each file, in order, in batches of at most ``rows``; all files have the same columns.
+
+    Args:
+        files: From ``find``.
+        rows: In one batch.
+        exact: Whether a CSV column of whole numbers that no double and no 64 bits can hold is read as text. Else it
+            is read as floats, which is what a model takes, but which hides an edit of the last digits.
 
     Raises:
         TableError: A file cannot be read, names a column twice, or has other columns than the first.
     """
-    as_text = _columns_of_text(files)
+    as_text = _columns_of_text(files, exact=exact)
     first: tuple[str, list[str]] | None = None
     for name, path in files.paths.items():
         opened = _open_csv(path, as_text) if _is_csv(path) else _open_parquet(path)
@@ -147,9 +154,14 @@ def columns(files: TableFiles) -> list[str]:
         return _data_columns(_open_parquet(path))
     try:
         with csv.open_csv(path) as stream:
-            return [name for name in stream.schema.names if not _PANDAS_INDEX.fullmatch(name)]
+            return [name for name in stream.schema.names if is_data(name)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
         raise TableError(_csv_reason(path, err)) from err
+
+
+def is_data(column: str) -> bool:
+    """Whether a column is data, and not the row numbers that pandas writes beside it."""
+    return not _PANDAS_INDEX.fullmatch(column)
 
 
 def _is_csv(path: Path) -> bool:
@@ -164,16 +176,32 @@ def _shared_folder(found: Sequence[Path]) -> Path:
     return shared
 
 
-def _columns_of_text(files: TableFiles) -> tuple[str, ...]:
+def _columns_of_text(files: TableFiles, *, exact: bool) -> tuple[str, ...]:
     """Columns that look like one kind in one CSV file and like another in the next: there, they are text."""
     spread = [path for path in files.paths.values() if _is_csv(path)]
-    if len(spread) < 2:  # noqa: PLR2004 - one file cannot disagree
+    if len(spread) < 2 and not exact:  # noqa: PLR2004 - one file cannot disagree
         return ()
     seen: dict[str, set[str]] = {}
     for path in spread:
-        for field in _open_csv(path, ()).schema:
+        table = _open_csv(path, ())
+        for field in table.schema:
             seen.setdefault(field.name, set()).add(family(field.type))
+        for name in _too_long(path, table) if exact else ():
+            seen[name].add("text")
     return tuple(name for name, families in seen.items() if len(families - {"empty"}) > 1)
+
+
+def _too_long(path: Path, table: pa.Table) -> list[str]:
+    """Columns read as floats that hold whole numbers of more digits than a float has."""
+    large = [
+        field.name
+        for field in table.schema
+        if field.type == pa.float64() and (pc.max(pc.abs(table.column(field.name))).as_py() or 0) >= 2.0**53
+    ]
+    if not large:
+        return []
+    spelled = _open_csv(path, large)
+    return [name for name in large if pc.any(pc.match_substring_regex(spelled.column(name), _LONG)).as_py()]
 
 
 def _open_csv(path: Path, as_text: Sequence[str]) -> pa.Table:
@@ -207,7 +235,7 @@ def _open_parquet(path: Path) -> parquet.ParquetFile:
 
 def _data_columns(opened: pa.Table | parquet.ParquetFile) -> list[str]:
     names = opened.column_names if isinstance(opened, pa.Table) else opened.schema_arrow.names
-    return [name for name in names if not _PANDAS_INDEX.fullmatch(name)]
+    return [name for name in names if is_data(name)]
 
 
 def _pieces(

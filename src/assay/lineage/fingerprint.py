@@ -155,7 +155,7 @@ def _read(found: disk.TableFiles, names: list[str], label: str | None) -> _Read:
     read = _Read(names)
     at = CELL_BYTES * names.index(label) if label is not None else 0
     size = max(1, min(2**16, _BATCH_BYTES // (CELL_BYTES * max(1, len(names)))))
-    for name, batches in disk.batches(found, size):
+    for name, batches in disk.batches(found, size, exact=True):
         start = read.rows
         for batch in batches:
             if not batch.num_rows:

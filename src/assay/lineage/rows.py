@@ -12,8 +12,8 @@ encoding, compression, row groups or files:
   nanoseconds beyond;
 * a decimal is its shortest text; anything nested is its JSON.
 
-What a file format cannot hold apart stays apart here: text made of digits comes back from CSV as a number, a
-float of 32 bits as another of 64, and such copies are not recognised.
+What a file format loses stays lost: text made of digits comes back from CSV as a number (007 is 7), a float of 32
+bits as another of 64, and such copies are not recognised.
 """
 
 from __future__ import annotations

@@ -195,6 +195,15 @@ def test_columns_that_come_go_or_turn_into_text_are_named(tmp_path: Path) -> Non
     assert "data.row-changed" in rules(found)
 
 
+def test_rows_that_are_all_alike_cost_bounded_time() -> None:
+    # Worst for the search: long runs of equal rows on every diagonal, many differences, unequal lengths.
+    rng = np.random.default_rng(4)
+    old = (rng.random(200_000) < 0.01).astype(np.int64)
+    new = (rng.random(200_100) < 0.01).astype(np.int64)
+    at_old, at_new = in_order(old, new)
+    assert np.all(old[at_old] == new[at_new])
+
+
 few = st.lists(st.integers(0, 3), max_size=40)
 
 

@@ -198,6 +198,15 @@ def test_renamed_columns_are_not_the_same_data(tmp_path: Path) -> None:
     assert len(roots) == 3
 
 
+def test_an_edit_past_the_digits_of_a_float_is_found_in_csv(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,x\n98765432109876543210,1e300\n1.5,2\n")
+    (tmp_path / "b.csv").write_text("id,x\n98765432109876543211,1e300\n1.5,2\n")
+    a, b = (fingerprint(tmp_path / name, label=None) for name in ("a.csv", "b.csv"))
+    assert a.multiset_root != b.multiset_root
+    assert a.columns == (("id", "text"), ("x", "number"))
+    assert read_table(tmp_path / "a.csv").column("id").to_pylist()[1] == 1.5
+
+
 def test_only_the_label_differs_in_the_features_root(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,0\n2,1\n")
     (tmp_path / "b.csv").write_text("x,y\n1,1\n2,1\n")

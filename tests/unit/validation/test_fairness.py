@@ -47,6 +47,12 @@ def test_three_verdicts() -> None:
     assert few.findings[0].numbers["rows_needed"] == rows_needed(0.3, 0.1, 0.025)
 
 
+def test_a_gap_at_the_limit_is_not_promised_to_be_decided_by_more_rows() -> None:
+    result = judged(people({"a": (2000, 600), "b": (2000, 800)}))
+    assert result.outcome is Outcome.INSUFFICIENT
+    assert "too near the limit" in result.findings[0].detail
+
+
 def test_a_gap_inside_delta_that_is_no_accident_passes_or_fails_as_asked() -> None:
     table = people({"a": (20_000, 6000), "b": (20_000, 5200)})  # .30 against .26
     assert judged(table).outcome is Outcome.PASS
@@ -78,7 +84,7 @@ def test_a_group_too_small_is_listed_and_never_dropped() -> None:
     assert [(f.rule, f.subject, f.numbers["rows"]) for f in result.findings] == [
         ("validation.fairness-group-small", "c", 29)
     ]
-    assert "1 groups too small" in result.detail
+    assert "1 too small to judge" in result.detail
 
 
 def test_one_group_or_a_small_reference_decides_nothing() -> None:
@@ -103,6 +109,14 @@ def test_rates_of_those_who_deserve_it_and_of_right_answers() -> None:
         "b": (0.5, 200),
     }
     assert judged(table, "accuracy").numbers["largest_gap"] == 0.0
+
+
+def test_a_class_that_nobody_is_called_shows_nothing() -> None:
+    table = people({"a": (5000, 2000), "b": (5000, 1000)})
+    check = Fairness(table, None, "g", metric="selection", delta=0.1, positive="1")
+    result = check.run(Said(), model_root=ROOT)
+    assert result.outcome is Outcome.INSUFFICIENT
+    assert "No row is called '1'" in result.detail
 
 
 def test_missing_group_values_are_a_group_and_columns_can_be_crossed() -> None:

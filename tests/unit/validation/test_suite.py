@@ -16,6 +16,7 @@ from assay.errors import LoadError, SuiteError, TableError
 from assay.findings import Finding, Severity
 from assay.frameworks.base import Prediction, Predictor
 from assay.signing.statement import VALIDATION, Statement
+from assay.validation.checks.asking import take
 from assay.validation.checks.regression import Metric
 from assay.validation.load import load_suite
 from assay.validation.report import CheckResult, Outcome, Report, report_statement
@@ -162,6 +163,7 @@ def test_numbers_that_cannot_be_signed_are_refused(bad: float) -> None:
 GOOD = """
 import pyarrow as pa
 from assay.validation.suite import Suite
+from assay.validation.checks.asking import take
 from assay.validation.checks.regression import Metric
 suite = Suite("mine", Metric(pa.table({"x": [1.0], "y": [1]}), "y", at_least=0.5))
 other = 3
@@ -195,6 +197,14 @@ def test_what_is_no_suite_is_refused(text: str, spec: str, message: str, tmp_pat
     (tmp_path / "checks.py").write_text(text)
     with pytest.raises(SuiteError, match=message):
         load_suite(f"{tmp_path}/{spec}" if spec else "")
+
+
+def test_a_table_may_be_a_pandas_frame_and_nothing_odd() -> None:
+    frame = TABLE.to_pandas()[10:]
+    assert Metric(frame, "y", at_least=0.5).run(Threshold(), model_root=ROOT).numbers["rows"] == 90
+    assert take(frame).column_names == ["x", "y"]  # and not the frame's own row numbers
+    with pytest.raises(SuiteError, match="not a dict"):
+        Metric({"x": [1], "y": [1]}, "y", at_least=0.5)
 
 
 def write(text: str) -> Callable[[Path], Path]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from assay.errors import AssayError, SuiteError, TableError
 from assay.frameworks.base import Prediction, Predictor
 from assay.inference.intervals import wilson
-from assay.lineage.files import check_columns, read_table
+from assay.lineage.files import check_columns, is_data, read_table
 from assay.validation.report import Outcome
 
 ANY_SIZE = 1e300  # the upper end of a limit without one; infinity cannot be signed
@@ -25,17 +25,24 @@ Values = np.ndarray[tuple[int], np.dtype[np.object_]]
 
 
 def take(rows: Rows, needs: Sequence[str] = ()) -> pa.Table:
-    """The table of a check, read once, with a name for messages where it is only in memory.
+    """The table of a check: read from disk once, or as it is in memory (pyarrow, pandas, polars).
 
     Raises:
         TableError: It is missing, unreadable or empty, or lacks a column.
+        SuiteError: It is no table.
     """
-    if not isinstance(rows, pa.Table):
+    if isinstance(rows, str | Path):
         return read_table(rows, needs=needs)
-    if not rows.num_rows:
+    if not hasattr(rows, "__arrow_c_stream__"):
+        raise SuiteError(f"a check takes a file or a table, not a {type(rows).__name__}")
+    try:
+        table = pa.table(rows)
+    except (pa.ArrowException, TypeError, ValueError) as err:
+        raise TableError(f"the {type(rows).__name__} of a check cannot be taken as a table") from err
+    if not table.num_rows:
         raise TableError("the table of a check has no rows")
-    check_columns(rows.column_names, needs, "the table of a check")
-    return rows
+    check_columns(table.column_names, needs, "the table of a check")
+    return table.select([name for name in table.column_names if is_data(name)])
 
 
 def features(table: pa.Table, chosen: Sequence[str] | None, without: Sequence[str] = ()) -> pa.Table:

@@ -124,6 +124,11 @@ class Fairness:
     def run(self, predictor: Predictor, *, model_root: str) -> CheckResult:  # noqa: ARG002 - the shelf's promise
         """Hold every group against the others."""
         hits, usable = self._counted(plain(ask(predictor, self._inputs).labels))
+        if self._metric == "selection" and not hits.any():
+            # Nobody selected is alike for all, and so is a class that was misspelt: neither shows anything.
+            detail = f"No row is called {self._positive!r}, so groups cannot be told apart."
+            finding = Finding("validation.fairness", self.name, Severity.WARNING, detail)
+            return CheckResult(self.name, self.kind, Outcome.INSUFFICIENT, detail, (finding,))
         names = sorted(set(self._groups))
         rows = {name: int((usable & (self._groups == name)).sum()) for name in names}
         judged = [name for name in names if rows[name] >= self._minimum and name != self._reference]
@@ -176,7 +181,7 @@ class Fairness:
             + _listed([g.group for g in gaps if outcomes[g.group] is Outcome.INSUFFICIENT]),
         }[overall]
         detail = f"{self.name}: {told}; largest gap {widest.rate - widest.other:+.4f} ({widest.group})"
-        detail += f"; {len(findings)} groups too small to judge." if findings else "."
+        detail += f"; {len(findings)} too small to judge." if findings else "."
         return CheckResult(self.name, self.kind, overall, detail, (*found, *findings), numbers)
 
     def _seen(self, gap: Gap, outcome: Outcome, judged: int) -> Finding:
@@ -190,7 +195,10 @@ class Fairness:
             return Finding("validation.fairness", gap.group, Severity.ERROR, sentence + ".", numbers)
         needed = rows_needed(gap.other, self._delta, self._alpha / judged)
         numbers["rows_needed"] = needed
-        sentence += f"; a fair model needs about {needed:,} rows in each group to show it, here are {gap.rows:,}."
+        if gap.rows < needed:
+            sentence += f"; a fair model needs about {needed:,} rows in each group to show it, here are {gap.rows:,}."
+        else:
+            sentence += "; the gap is too near the limit for these rows to tell."
         return Finding("validation.fairness", gap.group, Severity.WARNING, sentence, numbers)
 
     def _small(self, name: str, rows: int) -> Finding:
