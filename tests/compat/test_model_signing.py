@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -16,10 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from assay.errors import VerificationError
 from assay.keys.pem import load_private, load_public, read_public
+from assay.keys.x509 import der, read_certificates
 from assay.signing.bundle import About
+from assay.signing.certificate import SignedByCertificate
 from assay.signing.sign import sign
 from assay.signing.signers import SignedBy, SignedByKey
 from assay.signing.trust import TrustStore
@@ -182,3 +187,47 @@ def test_its_older_key_form_is_read(model: Path, key: Path) -> None:
     body["dsseEnvelope"]["signatures"][0]["keyid"] = None
     place.write_text(json.dumps(body))
     assert verify(model, signers=SignedByKey(read_public(key.with_suffix(".pub"))), now=NOW).root
+
+
+@pytest.fixture
+def certified(tmp_path: Path, key: Path) -> tuple[Path, Path]:
+    """PEM files of a certificate for the key, and of the authority that gave it."""
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    root_key = ec.generate_private_key(ec.SECP256R1())
+    today = datetime.now(UTC)
+    made = []
+    for name, subject_key, extension in (
+        ("leaf", private, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])),
+        ("root", root_key, x509.BasicConstraints(ca=True, path_length=None)),
+    ):
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
+            .public_key(subject_key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(today - timedelta(days=1))
+            .not_valid_after(today + timedelta(days=1))
+            .add_extension(extension, critical=name == "root")
+            .sign(root_key, hashes.SHA256())
+        )
+        (tmp_path / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+        made.append(tmp_path / f"{name}.crt")
+    return made[0], made[1]
+
+
+def test_certificates_work_both_ways(model: Path, key: Path, certified: tuple[Path, Path]) -> None:
+    leaf, root = certified
+    place = model / "model.sig"
+    arguments = ("--private_key", key, "--signing_certificate", leaf, "--certificate_chain", root)
+    assert passed(peer("sign", "certificate", model, "--signature", place, *arguments))
+    rule = SignedByCertificate(read_certificates(root), ["leaf"])
+    now = datetime.now(UTC)
+    assert verify(model, signers=rule, now=now).signer == "leaf"
+    chain = tuple(der(one) for path in (leaf, root) for one in read_certificates(path))
+    sign(model, load_private(key), certificates=chain, now=now)
+    assert passed(peer("verify", "certificate", model, "--signature", place, "--certificate_chain", root))
+    with pytest.raises(VerificationError) as caught:
+        verify(model, signers=rule, now=now + timedelta(days=2))
+    assert [finding.rule for finding in caught.value.findings] == ["certificate.expired"]

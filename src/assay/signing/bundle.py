@@ -124,13 +124,15 @@ def write(
         certificates: DER, the signer's own first, to sign by certificate instead of by key.
 
     Raises:
-        KeyFileError: The key is no EC key.
+        KeyFileError: The key is no EC key, or the first certificate is not its own.
         ArtifactError: The manifest has findings, or lacks SHA-256 digests.
     """
     if not signer.algorithm.startswith("ecdsa-"):
         raise KeyFileError(f"found a key for {signer.algorithm}; a model is signed with an EC key (OMS v1.0)")
     if manifest.findings or not all(file.sha256 for file in manifest.files):
         raise ArtifactError(f"model {manifest.name} cannot be signed as it was measured", manifest.findings)
+    if certificates:
+        _check_certified(signer, certificates[0])
     resources = [
         _resource(file, manifest, None if position else about, single=single)
         for position, file in enumerate(manifest.files)
@@ -184,6 +186,15 @@ def parse(data: bytes) -> Bundle:
     claim, about, single, algorithm = _read_statement(statement)
     key_id, public_pem, certificates = _signer_hints(method, material)
     return Bundle(claim, about, envelope, method, key_id, public_pem, certificates, single, algorithm)
+
+
+def _check_certified(signer: Signer, certificate: bytes) -> None:
+    from assay.keys.x509 import certified_pem  # half of this module's import time, for few signatures
+
+    if certified_pem(certificate) != signer.public_pem():
+        raise KeyFileError(
+            "the first certificate is for another key than the one that signs; give the signer's own first"
+        )
 
 
 def _check_time(text: str) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import KeyFileError, VerificationError
+from assay.keys import shelf
 from assay.keys.pem import generate, load_private, load_public, read_public
 from assay.keys.shelf import find
 
@@ -209,3 +212,22 @@ def test_the_shelf_finds_pem_and_names_what_it_does_not_have() -> None:
     assert find("pem") is load_private
     with pytest.raises(KeyFileError, match="no plug"):
         find("carrier-pigeon")
+
+
+def test_the_shelf_opens_a_plug_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("pigeon", "assay.keys.pem:load_private", "assay.keys")
+    monkeypatch.setattr(shelf, "entry_points", lambda *, group, name: [point] if (group, name) == KNOWN else [])
+    assert find("pigeon") is load_private
+
+
+KNOWN = ("assay.keys", "pigeon")
+
+
+def test_a_full_disk_leaves_no_half_key_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyFileError, match="No space left"):
+        generate(tmp_path / "release.pem", passphrase=None)
+    assert list(tmp_path.iterdir()) == []

@@ -183,6 +183,12 @@ def about(**fields: object) -> Callable[[Any], None]:
     return change
 
 
+def two_blake3(statement: dict[str, Any]) -> None:
+    statement["predicate"]["serialization"]["hash_type"] = "blake3"
+    for one in statement["predicate"]["resources"]:
+        one["algorithm"] = "blake3"
+
+
 HOSTILE: dict[str, Callable[[Any], object]] = {
     "other predicate": lambda body: {**body, "predicateType": "https://model_signing/Digests/v0.1"},
     "two subjects": lambda body: {
@@ -225,6 +231,7 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
     "size true": annotate(0, size=True),
     "size too big": annotate(0, size=2**60),
     "blake3 too short": annotate(0, blake3="11"),
+    "two BLAKE3 digests": two_blake3,
     "tensors no array": annotate(1, tensors={}),
     "tensor no object": annotate(1, tensors=[7]),
     "tensor twice": lambda body: body["predicate"]["resources"][1]["annotations"].update(

@@ -451,3 +451,36 @@ def test_a_key_alone_may_be_the_rule(model: Path, signer: PemSigner, now: dateti
     verified = verify(model, signers=SignedByKey(load_public(signer.public_pem())), now=now)
     assert verified.key_id == signer.key_id
     assert replace(verified.manifest) == verified.manifest
+
+
+def test_where_memory_cannot_be_sealed_loading_says_so(
+    model: Path, signer: PemSigner, anna: SignedBy, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> int:
+        raise PermissionError("seccomp")
+
+    sign(model, signer, now=now)
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    with verify(model, signers=anna, now=now) as verified:
+        assert not verified.findings
+        assert len(verified._held().view("weights.bin")) == 256
+        assert [finding.rule for finding in verified.findings] == ["load.unsealed"]
+
+
+def test_closing_a_model_that_was_not_held_does_nothing(
+    model: Path, signer: PemSigner, anna: SignedBy, now: datetime
+) -> None:
+    sign(model, signer, now=now)
+    verified = verify(model, signers=anna, now=now)
+    verified.close()
+    verified.close()
+    assert verified.root == verified.manifest.root
+
+
+def test_a_model_renamed_away_while_it_is_verified_is_an_error_of_ours(
+    model: Path, tmp_path: Path, signer: PemSigner, anna: SignedBy, now: datetime
+) -> None:
+    place = sign(model, signer, signature=tmp_path / "m.sig", now=now).bundle_path
+    model.rename(tmp_path / "gone")
+    with pytest.raises(ArtifactError):
+        verify(model, signature=place, signers=anna, now=now)

@@ -155,6 +155,8 @@ def test_a_malformed_statement_is_refused(spoil: Spoil) -> None:
         lambda body: {**body, "payload": "!!!!"},
         lambda body: {**body, "payload": body["payload"][:-1]},
         lambda body: {**body, "payload": ""},
+        lambda body: {**body, "payload": "="},
+        lambda body: {**body, "payload": "===="},
         lambda body: {**body, "payload": "ä"},
         lambda body: {**body, "payload": 5},
         lambda body: {**body, "payloadType": None},

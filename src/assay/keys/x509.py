@@ -1,0 +1,205 @@
+"""Certificates that vouch for a signer's key: read, and checked up to a root.
+
+References:
+    RFC 5280, sections 4.2.1.3 (key usage), 4.2.1.9 (basic constraints), 4.2.1.12 (extended key usage), 6.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+)
+from cryptography.x509.verification import (
+    VerificationError as ChainError,
+)
+
+from assay.errors import KeyFileError, VerificationError
+from assay.findings import Finding, Severity
+from assay.keys.pem import PemVerifier, load_public
+
+Kind = TypeVar("Kind", bound=x509.ExtensionType)
+MAX_CERTIFICATES = 16  # a chain has three or four; more is work for us and nothing for the signer
+# All that the parser raises for bytes that are no sound certificate; parts of one are parsed when asked for.
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+_MAX_FILE_BYTES = 4 * 1024 * 1024  # a bundle of every public root is a quarter of that
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom a checked certificate speaks for.
+
+    Attributes:
+        names: Mail addresses, URIs and host names of the subject's alternative names; the common name
+            only when there are none.
+        verifier: The certified key.
+    """
+
+    names: tuple[str, ...]
+    verifier: PemVerifier
+
+
+def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read the certificates of a PEM file.
+
+    Raises:
+        KeyFileError: Missing, unreadable, or without a certificate.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as err:
+        reason = err.strerror if isinstance(err, OSError) else str(err)
+        raise KeyFileError(f"{path}: cannot read the certificates ({reason})") from err
+    if len(text) > _MAX_FILE_BYTES:
+        raise KeyFileError(f"{path}: found more than {_MAX_FILE_BYTES} bytes; wanted certificates in PEM")
+    try:
+        return tuple(x509.load_pem_x509_certificates(text))
+    except _DAMAGED as err:
+        raise KeyFileError(f"{path}: found no certificates in PEM (BEGIN CERTIFICATE), or a damaged one") from err
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """The certificate as a bundle holds it."""
+    return certificate.public_bytes(Encoding.DER)
+
+
+def certified_pem(certificate: bytes) -> bytes:
+    """The public key in a DER certificate, as SubjectPublicKeyInfo PEM text.
+
+    Raises:
+        KeyFileError: The bytes are no certificate.
+    """
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    except _DAMAGED as err:
+        raise KeyFileError("found a damaged certificate; wanted one in DER") from err
+
+
+def check_chain(chain: Sequence[bytes], anchors: Sequence[x509.Certificate], *, now: datetime) -> Holder:
+    """Check that the first certificate may sign and leads to an anchor, all of it at ``now``.
+
+    Revocation lists are not consulted: a certificate that must no longer count is taken out by
+    replacing the anchor that leads to it.
+
+    Args:
+        chain: DER, the signer's own first, as the signature brought them. Only the anchors are trusted.
+        anchors: Certificates of authorities to trust; never empty.
+        now: Timezone-aware. A time inside the signature is the signer's own claim and not used.
+
+    Raises:
+        VerificationError: Rule ``certificate.malformed``, ``.expired``, ``.not-yet``, ``.wrong-purpose``,
+            ``.wrong-key`` or ``.untrusted``; every reason is in ``findings``.
+    """
+    if len(chain) > MAX_CERTIFICATES:
+        raise _refused([_finding("malformed", "signer", f"the chain has more than {MAX_CERTIFICATES} certificates")])
+    try:
+        leaf, *others = [x509.load_der_x509_certificate(one) for one in chain]
+        subject = leaf.subject.rfc4514_string() or "(no subject)"
+        findings = [*_times(leaf, subject, now), *_purpose(leaf, subject)]
+        if not findings:  # an expired certificate leads nowhere either: say the plain reason only
+            findings = _path(leaf, others, anchors, now)
+        names = _names(leaf)
+    except _DAMAGED as err:
+        detail = "the signer's certificate, or one of its chain, is damaged"
+        raise _refused([_finding("malformed", "signer", detail)]) from err
+    if findings:
+        raise _refused(findings)
+    try:
+        return Holder(
+            names, load_public(leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        )
+    except (KeyFileError, *_DAMAGED) as err:
+        raise _refused([_finding("wrong-key", subject, f"the certificate of {subject}: {err}")]) from err
+
+
+def _path(
+    leaf: x509.Certificate, others: list[x509.Certificate], anchors: Sequence[x509.Certificate], now: datetime
+) -> list[Finding]:
+    policy = PolicyBuilder().store(Store(list(anchors))).time(now.astimezone(UTC).replace(tzinfo=None))
+    policy = policy.extension_policies(ca_policy=_AUTHORITY, ee_policy=ExtensionPolicy.permit_all())
+    try:
+        policy.build_client_verifier().verify(leaf, others)
+    except ChainError as err:
+        subject = leaf.subject.rfc4514_string()
+        detail = f"the certificate of {subject} does not lead to a trusted authority ({err})"
+        return [_finding("untrusted", subject, detail)]
+    return []
+
+
+def _may_certify(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("an issuer may not sign certificates")
+
+
+# The verifier itself asks for cA in the constraints, and counts the path length.
+_AUTHORITY = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_certify)
+)
+
+
+def _times(leaf: x509.Certificate, subject: str, now: datetime) -> list[Finding]:
+    if now < leaf.not_valid_before_utc:
+        detail = f"the certificate of {subject} is valid only from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+        return [_finding("not-yet", subject, detail)]
+    if now > leaf.not_valid_after_utc:
+        detail = f"the certificate of {subject} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        return [_finding("expired", subject, detail)]
+    return []
+
+
+def _purpose(leaf: x509.Certificate, subject: str) -> list[Finding]:
+    """Code signing where the certificate says what it is for; digital signatures where it says only that."""
+    usage = _extension(leaf, x509.KeyUsage)
+    extended = _extension(leaf, x509.ExtendedKeyUsage)
+    signs = usage.digital_signature if usage is not None else extended is not None
+    if signs and (extended is None or ExtendedKeyUsageOID.CODE_SIGNING in extended):
+        return []
+    detail = f"the certificate of {subject} is not for signing (a web server's, perhaps); wanted one for code signing"
+    return [_finding("wrong-purpose", subject, detail)]
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
+    found = _extension(leaf, x509.SubjectAlternativeName)
+    if found is not None:
+        kinds = (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName)
+        return tuple(name for kind in kinds for name in found.get_values_for_type(kind))
+    return tuple(str(name.value) for name in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+
+def _extension(leaf: x509.Certificate, kind: type[Kind]) -> Kind | None:
+    try:
+        return leaf.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _finding(rule: str, subject: str, detail: str) -> Finding:
+    return Finding(f"certificate.{rule}", subject, Severity.CRITICAL, detail)
+
+
+def _refused(findings: list[Finding]) -> VerificationError:
+    return VerificationError("; ".join(one.detail for one in findings), findings)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from assay.artifacts.manifest import FileDigest, Manifest
+from assay.errors import KeyFileError, VerificationError
+from assay.keys.pem import PemSigner, load_public
+from assay.keys.x509 import der
+from assay.signing import bundle
+from assay.signing.bundle import Bundle
+from assay.signing.certificate import SignedByCertificate
+from assay.signing.signers import SignedByKey
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MANIFEST = Manifest("m", (FileDigest("a", 1, "11" * 32, "22" * 32),))
+MAIL = "ci@acme.example"
+
+
+def certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *extensions: x509.ExtensionType,
+) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+    )
+    for one in extensions:
+        builder = builder.add_extension(one, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+ROOT_KEY, KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+ROOT = certificate("root", ROOT_KEY, ROOT_KEY, x509.BasicConstraints(ca=True, path_length=None))
+LEAF = certificate(
+    "ci",
+    KEY,
+    ROOT_KEY,
+    x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]),
+    x509.SubjectAlternativeName([x509.RFC822Name(MAIL)]),
+)
+SIGNER = PemSigner(KEY, encrypted=False, loose_mode=False)
+
+
+@pytest.fixture(scope="module")
+def signed() -> Bundle:
+    return bundle.parse(bundle.write(MANIFEST, SIGNER, certificates=(der(LEAF), der(ROOT))))
+
+
+def rules(error: VerificationError) -> list[str]:
+    return [finding.rule for finding in error.findings]
+
+
+def test_whom_the_authority_certified_is_accepted_by_name(signed: Bundle) -> None:
+    who = SignedByCertificate([ROOT], [MAIL, "ben@acme.example"]).check(signed, NOW)
+    assert (who.identity, who.key_id, who.findings) == (MAIL, SIGNER.key_id, ())
+
+
+def test_the_right_authority_with_another_name_is_refused(signed: Bundle) -> None:
+    with pytest.raises(VerificationError, match=re.escape(f"signed by {MAIL}, wanted eve@acme.example")) as caught:
+        SignedByCertificate([ROOT], ["eve@acme.example"]).check(signed, NOW)
+    assert rules(caught.value) == ["signature.wrong-identity"]
+
+
+def test_the_right_name_from_another_authority_is_refused(signed: Bundle) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    other = certificate("root", key, key, x509.BasicConstraints(ca=True, path_length=None))
+    with pytest.raises(VerificationError) as caught:
+        SignedByCertificate([other], [MAIL]).check(signed, NOW)
+    assert rules(caught.value) == ["certificate.untrusted"]
+
+
+def test_an_expired_certificate_is_refused(signed: Bundle) -> None:
+    with pytest.raises(VerificationError, match="expired on") as caught:
+        SignedByCertificate([ROOT], [MAIL]).check(signed, NOW + timedelta(days=2))
+    assert rules(caught.value) == ["certificate.expired"]
+
+
+def test_a_certificate_does_not_vouch_for_another_keys_signature(signed: Bundle, stranger: PemSigner) -> None:
+    forged = bundle.parse(bundle.write(MANIFEST, stranger))
+    mixed = Bundle(
+        signed.claim,
+        None,
+        forged.envelope,
+        "certificate",
+        "",
+        None,
+        signed.certificates,
+        single=False,
+        algorithm="sha256",
+    )
+    with pytest.raises(VerificationError) as caught:
+        SignedByCertificate([ROOT], ["eve@acme.example"]).check(mixed, NOW)
+    assert rules(caught.value) == ["signature.bad", "signature.wrong-identity"]
+
+
+def test_accepting_anyone_certified_says_so(signed: Bundle) -> None:
+    who = SignedByCertificate.of_any_identity([ROOT]).check(signed, NOW)
+    assert who.identity == MAIL
+    assert [finding.rule for finding in who.findings] == ["signature.any-identity"]
+
+
+def test_keys_and_certificates_do_not_stand_for_each_other(signed: Bundle) -> None:
+    by_key = bundle.parse(bundle.write(MANIFEST, SIGNER))
+    for rule, found in (
+        (SignedByCertificate([ROOT], [MAIL]), by_key),
+        (SignedByKey(load_public(SIGNER.public_pem())), signed),
+    ):
+        with pytest.raises(VerificationError) as caught:
+            rule.check(found, NOW)
+        assert rules(caught.value) == ["signature.wrong-method"]
+
+
+def test_signing_with_somebody_elses_certificate_is_refused(stranger: PemSigner) -> None:
+    with pytest.raises(KeyFileError, match="another key"):
+        bundle.write(MANIFEST, stranger, certificates=(der(LEAF),))
+
+
+def test_empty_rules_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        SignedByCertificate([], [MAIL])
+    with pytest.raises(ValueError, match="at least one"):
+        SignedByCertificate([ROOT], [])
+    with pytest.raises(TypeError, match="one text"):
+        SignedByCertificate([ROOT], MAIL)
