@@ -30,7 +30,7 @@ LEARNABLE = 4
 CLAIMABLE = 14
 """Windows below which natural variation is not claimed to be known: two weeks of days."""
 
-PERSISTS = 0.5
+PERSISTS = 0.25
 """Autocorrelation assumed at least of a baseline too short to measure it."""
 
 COMFORTABLE = 56
@@ -130,7 +130,8 @@ def learn(events: Floats, rows: Floats, *, stratum: Ints | None = None, signals:
         left = (events - rows * expected)[:, enough]
         variance = (rows * expected * (1 - expected))[:, enough]
         count = min(signals or width, int(enough.sum()))
-        design[enough] = np.maximum(_design(left, variance, free[enough], count), 1.0) * extra[enough]
+        learned = _design(left, variance, free[enough], window_rows[enough], count)
+        design[enough] = np.maximum(learned, 1.0) * extra[enough]
         design[~enough] = np.median(design[enough])  # too rare to speak for themselves: as their kind
     return Natural(share, strata, design, total, size, window_rows, windows)
 
@@ -154,13 +155,14 @@ def _by_stratum(events: Floats, rows: Floats, share: Floats, stratum: Ints) -> t
     return expit(start + keep * apart), 1 + strata / windows * keep, free
 
 
-def _design(left: Floats, variance: Floats, free: Floats, signals: int) -> Floats:
+def _design(left: Floats, variance: Floats, free: Floats, most: Floats, signals: int) -> Floats:
     """Long-run design effect: dispersion x autocorrelation, or dispersion of blocks, whichever is larger.
 
     Args:
         left: Observed minus expected events, (K, W).
         variance: Binomial variance of them, (K, W).
         free: Degrees of freedom, (W,).
+        most: Rows of a window: a share varies at most as if all rows of a window were one row, (W,).
         signals: Independent signals among the W questions.
     """
     windows = len(left)
@@ -169,9 +171,9 @@ def _design(left: Floats, variance: Floats, free: Floats, signals: int) -> Float
     rho = _autocorrelation(z, dispersion, free, signals)
     longer = (1 + rho) / (1 - rho)
     kept = np.maximum(free * (1 - rho**2) / (1 + rho**2), min(3.0, float(free.min())))
-    one = _upper(*_moderated(dispersion, kept, signals))
+    one = np.minimum(_upper(*_moderated(dispersion, kept, signals)), most)
     design = 1 + np.maximum(one - 1, 0) / max(1 - longer / windows, 0.4) * longer
-    design = np.maximum(design, _upper(*_moderated(dispersion, free, signals)))
+    design = np.maximum(design, np.minimum(_upper(*_moderated(dispersion, free, signals)), most))
     for block in _BLOCKS:
         blocks = windows // block
         if blocks < 7:  # noqa: PLR2004 - fewer blocks than a week say nothing
@@ -179,8 +181,8 @@ def _design(left: Floats, variance: Floats, free: Floats, signals: int) -> Float
         r, v = (x[: blocks * block].reshape(blocks, block, -1).sum(1) for x in (left, variance))
         d = np.maximum(blocks * free / windows, 2.0)
         phi = np.maximum(np.where(v > 0, r**2 / (v + _TINY), 0.0).sum(0) / d, 0.05)
-        design = np.maximum(design, _upper(*_moderated(phi, d, signals)))
-    return design
+        design = np.maximum(design, np.minimum(_upper(*_moderated(phi, d, signals)), most * block))
+    return np.asarray(design, dtype=np.float64)
 
 
 def _autocorrelation(z: Floats, dispersion: Floats, free: Floats, signals: int) -> float:
