@@ -96,6 +96,16 @@ def test_nothing_is_dropped_silently(engine: Engine, tmp_path: Path) -> None:
     }
 
 
+def test_a_nan_that_the_statistics_of_a_file_leave_out_is_told(engine: Engine, tmp_path: Path) -> None:
+    x = np.arange(200.0)
+    x[7] = float("nan")
+    source = write(tmp_path / "t.parquet", {"ts": times(*([1.0] * 200)), "x": x})
+    asked = (Question("x", (Bins(Number("x"), (-1.0, 500.0)),)),)
+    tally = engine.counts(source, CountQuery("ts", days(1), asked))
+    assert tally.answers["x"] == {(0, 1): 199, (0, NOT_A_NUMBER): 1}
+    assert engine.profile(source, {"x": Number("x")}, quantiles=(1.0,))["x"].missing == 1
+
+
 def test_a_retyped_column_is_read_as_far_as_it_goes(engine: Engine, tmp_path: Path) -> None:
     source = write(tmp_path / "t.parquet", {"ts": times(0, 1, 2, 3), "x": ["1.5", "high", None, "nan"]})
     tally = engine.counts(source, CountQuery("ts", days(1), (Question("x", (Bins(Number("x"), (2.0,)),)),)))

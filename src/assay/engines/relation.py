@@ -53,8 +53,10 @@ def relation(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> str
         parts = [_csv([head.path for head in group], *shape, types) for shape, group in heads.items()]
     parquet = [file for file in files if file.endswith(PARQUET)]
     if parquet:
-        # Columns come from the rows alone, never from folder names; files may differ in their columns.
-        parts.append(f"read_parquet({_paths(parquet)}, union_by_name = true, hive_partitioning = false)")
+        # Columns come from the rows alone, never from folder names; files may differ in their columns. Statistics of
+        # Parquet leave NaN out: without can_have_nan, isnan() is optimised away and NaN counted as a large number.
+        options = "union_by_name = true, hive_partitioning = false, can_have_nan = true"
+        parts.append(f"read_parquet({_paths(parquet)}, {options})")
     refuse_twins("the table", _names(connection, parts, files))
     if len(parts) == 1:
         return parts[0]
