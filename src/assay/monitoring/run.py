@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine as Database
 from assay.engines.base import Engine, Source
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
+from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_baseline, load_windows, record, weight
@@ -64,22 +65,20 @@ def run(
         database: The state database.
         engine: What reads the predictions.
         source: The predictions.
-        model: The model's name; it must have a baseline.
+        model: The model's name.
         now: The reading of the clock.
         false_alarm_every: Time between false alarms over all signals together; None for a year.
-        since: Where the windows of this baseline begin, a deployment for example; None begins with the first row.
+        since: Where its windows begin, a deployment for example; None begins with the first row.
         recounted: How many of the newest windows are counted again.
         actor: Who runs it.
 
     Raises:
         BaselineError: The model has no baseline.
         TableError: The predictions cannot be read.
-        StorageError: The database cannot be read or written.
-        ConfigError: The budget is not longer than a window.
+        StorageError: The database cannot be used.
+        ConfigError: The budget is too short.
     """
-    baseline = load_baseline(database, model)
-    if baseline is None:
-        raise BaselineError(f"{model} has no baseline: run assay baseline {model}")
+    baseline = _baseline(database, model)
     known = load_windows(database, model, baseline.digest)
     counted = count(
         engine,
@@ -94,12 +93,17 @@ def run(
         since=since,
     )
     windows = merge(known, counted.windows)
-    evaluation = evaluate(baseline, windows, false_alarm_every=false_alarm_every)
-    recorded = record(
-        database, model=model, baseline=baseline, evaluation=evaluation, windows=windows, now=now, actor=actor
-    )
-    odd = (*_about_clock(known, now), *_gone({window.start: window for window in known}, counted.windows))
-    return Run(evaluation, recorded, (*counted.findings, *odd, *recorded.findings, *evaluation.findings))
+    said = evaluate(baseline, windows, false_alarm_every=false_alarm_every)
+    kept = record(database, model=model, baseline=baseline, evaluation=said, windows=windows, now=now, actor=actor)
+    odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
+    return Run(said, kept, (*odd, *kept.findings, *said.findings))
+
+
+def _baseline(database: Database, model: str) -> Baseline:
+    baseline = load_baseline(database, model)
+    if baseline is None:
+        raise BaselineError(f"{model} has no baseline: run assay baseline {model}")
+    return baseline
 
 
 def _about_clock(known: Sequence[WindowCounts], now: datetime) -> tuple[Finding, ...]:
@@ -109,16 +113,17 @@ def _about_clock(known: Sequence[WindowCounts], now: datetime) -> tuple[Finding,
     return (Finding("clock.backwards", "clock", Severity.ERROR, detail),)
 
 
-def _gone(known: Mapping[str, WindowCounts], counted: Sequence[WindowCounts]) -> tuple[Finding, ...]:
-    fewer = [window for window in counted if window.start in known and window.rows < known[window.start].rows]
+def _gone(known: Sequence[WindowCounts], counted: Sequence[WindowCounts]) -> tuple[Finding, ...]:
+    then = {window.start: window.rows for window in known}
+    fewer = [window for window in counted if window.rows < then.get(window.start, 0)]
     return tuple(
         Finding(
             "window.rows-gone",
             window.start,
             Severity.WARNING,
-            f"the window of {window.start} has {window.rows:,} rows now and had {known[window.start].rows:,}: "
+            f"the window of {window.start} has {window.rows:,} rows now and had {then[window.start]:,}: "
             "the counts of then are kept",
-            {"rows": window.rows, "rows_then": known[window.start].rows},
+            {"rows": window.rows, "rows_then": then[window.start]},
         )
         for window in fewer
     )

@@ -135,12 +135,11 @@ def count(
         schema: What its columns mean.
         specs: The signals.
         window: A span or a number of rows.
-        now: The reading of the clock. Rows after it are told in a finding and counted when their time has come.
+        now: The reading of the clock. Rows after it are counted when their time has come.
         families: The columns of the baseline's table by the family of their type.
-        live: Whether rows still come. Then spans without rows up to ``now`` are windows too; otherwise the table
-            is a finished one, and its first and last span are left out where they are clearly partial.
-        known: Windows counted before, to be counted again because rows and labels come late. New ones follow
-            the last of them.
+        live: Whether rows still come: then empty spans up to ``now`` are windows too. Of a finished table, the
+            first and the last span are left out where they are clearly partial.
+        known: Windows counted before, to be counted again for late rows and labels. New ones follow the last.
         since: Where to begin when none is known; None begins with the first row.
 
     Raises:
@@ -159,8 +158,29 @@ def count(
     new = cut(engine, source, schema, window, after=after, through=now if live else None)
     spans += list(pairwise(new))
     if not spans:
-        none = Finding("window.none", schema.time, Severity.WARNING, f"no window of {window} is complete yet")
-        return Counted((), (*findings, none))
+        return Counted((), (*findings, _no_window(schema, window)))
+    windows, tally = _tallied(engine, source, schema, specs, there=there, columns=columns, spans=spans)
+    if not live:
+        windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
+        findings += partial
+    return Counted(windows, (*findings, *about_windows(windows, tally, there, live=live)))
+
+
+def _no_window(schema: PredictionSchema, window: str) -> Finding:
+    return Finding("window.none", schema.time, Severity.WARNING, f"no window of {window} is complete yet")
+
+
+def _tallied(
+    engine: Engine,
+    source: Source,
+    schema: PredictionSchema,
+    specs: Sequence[SignalSpec],
+    *,
+    there: Mapping[str, Asked],
+    columns: Collection[str],
+    spans: Sequence[tuple[datetime, datetime]],
+) -> tuple[tuple[WindowCounts, ...], Tally]:
+    """Ask the engine once for all windows, and fold its answer into the bins of the signals."""
     cuts = sorted({end for span in spans for end in span})
     questions = tuple(replace(one.question, name=name) for name, one in there.items())
     query = _query(schema, columns, cuts, questions)
@@ -171,10 +191,7 @@ def count(
         WindowCounts(utc_text(start), utc_text(end), tally.windows[places[start]].rows, counts[places[start]])
         for start, end in spans
     )
-    if not live:
-        windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-        findings += partial
-    return Counted(windows, (*findings, *about_windows(windows, tally, there, live=live)))
+    return windows, tally
 
 
 def _query(
