@@ -87,7 +87,8 @@ def cut(
         source: The table.
         schema: What its columns mean.
         window: A span or a number of rows.
-        after: End of the last window before; None begins with the first row.
+        after: End of the last window before, or a deployment; spans begin with the next that is whole from
+            there on. None begins with the first row.
         through: Reading of the clock: spans that end by then are complete, with rows or without. None takes
             every span up to the last row.
 
@@ -107,7 +108,8 @@ def cut(
         first = first or span.first
         # A time in the future must not make windows that nobody has lived through.
         through = through or floor_to(span.last, width) + width
-    start = floor_to(first, width) if after is None else after
+    # The window that a deployment falls into is half another model's: it begins with the next one.
+    start = floor_to(first, width) if after is None else floor_to(after + width - INSTANT, width)
     number = max(0, (through - start) // width)
     if number > MOST_WINDOWS:
         raise ConfigError(f"{number:,} windows of {window} from {start:%Y-%m-%d} on are too many: widen the window")

@@ -101,6 +101,14 @@ def test_live_windows_go_up_to_now_and_no_further(tmp_path: Path) -> None:
     assert "window.none" in {f.rule for f in counted(source, live=True, now=START + timedelta(hours=1)).findings}
 
 
+def test_spans_after_a_deployment_begin_with_the_next_whole_one(tmp_path: Path) -> None:
+    source = written(requests(4), tmp_path / "t.parquet")
+    now = START + 4 * DAY
+    noon = cut(ENGINE, source, SCHEMA, "1d", after=START + DAY / 2, through=now)
+    assert noon == (START + DAY, START + 2 * DAY, START + 3 * DAY, now)
+    assert cut(ENGINE, source, SCHEMA, "1d", after=START + DAY, through=now) == noon
+
+
 def test_counts_are_those_of_the_rows(tmp_path: Path) -> None:
     x = [0.5, 1.5, None, float("inf"), float("nan"), float("-inf")]
     ts = [START + timedelta(hours=i) for i in range(6)]
