@@ -17,7 +17,7 @@ import pyarrow.csv
 from assay.demo.rain import save
 
 FEATURES = ("hour", "weekday", "month", "min_temperature", "max_temperature", "rain_mm")
-LABEL = "busy"
+LABEL = "label"
 BUSY = 200  # rides an hour
 YEAR = datetime(2011, 1, 1, tzinfo=UTC)
 GROWTH = datetime(2012, 1, 1, tzinfo=UTC)  # the first hour the model was not made for
@@ -30,7 +30,7 @@ def read(path: Path) -> pa.Table:
     times = raw.column("ts").cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
     return pa.table(
         {
-            "at": times,
+            "time": times,
             "hour": pc.hour(times),
             "weekday": pc.day_of_week(times),
             "month": pc.month(times),
@@ -44,14 +44,14 @@ def read(path: Path) -> pa.Table:
 
 def between(table: pa.Table, first: datetime, end: datetime) -> pa.Table:
     """The hours from ``first`` until before ``end``."""
-    at = table.column("at")
+    at = table.column("time")
     inside = pc.and_(pc.greater_equal(at, pa.scalar(first, at.type)), pc.less(at, pa.scalar(end, at.type)))
     return table.filter(inside)
 
 
 def weeks(table: pa.Table, *, every: int, of: int) -> pa.Table:
     """The hours of the weeks whose number since 2011 began is ``of`` modulo ``every``."""
-    at = table.column("at").cast(pa.int64()).to_numpy()
+    at = table.column("time").cast(pa.int64()).to_numpy()
     number = (at - int(YEAR.timestamp() * 1e6)) // int(7 * 86_400 * 1e6)
     return table.filter(pa.array(number % every == of))
 
@@ -77,5 +77,5 @@ def shift_to(today: datetime) -> timedelta:
 
 def shifted(table: pa.Table, by: timedelta) -> pa.Table:
     """The same hours, dated later; what the model sees of them stays."""
-    at = table.column("at")
-    return table.set_column(0, "at", pc.add(at, pa.scalar(by, pa.duration("us"))))
+    at = table.column("time")
+    return table.set_column(0, "time", pc.add(at, pa.scalar(by, pa.duration("us"))))

@@ -27,9 +27,9 @@ FEATURES = (
     "min_temperature",
     "max_temperature",
 )
-LABEL = "rain"
+LABEL = "label"
 FAULT_ROW = 12_000  # from here on the published file's feature columns are rotated by one
-LAST_ROW = 12_600  # where the replay ends
+LAST_ROW = 12_240  # where the replay ends
 
 
 def day(row: int, today: datetime) -> datetime:
@@ -55,7 +55,7 @@ def read(path: Path, today: datetime, *, mended: bool = False) -> pa.Table:
     label = np.where(np.asarray(raw.column(1 + len(FEATURES))) == 1, "rain", "dry")
     times = pa.array([day(row, today) for row in range(raw.num_rows)], pa.timestamp("us", tz="UTC"))
     return pa.table(
-        [times, *(pa.array(column) for column in columns), pa.array(label)], names=["day", *FEATURES, LABEL]
+        [times, *(pa.array(column) for column in columns), pa.array(label)], names=["time", *FEATURES, LABEL]
     )
 
 

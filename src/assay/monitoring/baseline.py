@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -47,6 +47,7 @@ class Baseline:
     specs: tuple[SignalSpec, ...]
     windows: tuple[WindowCounts, ...]
     findings: tuple[Finding, ...] = ()
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.specs or not self.windows or not any(window.rows for window in self.windows):
@@ -107,7 +108,10 @@ class Baseline:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hex: what windows and alarms are kept under."""
-        return hashlib.sha256(rfc8785.dumps(cast("dict[str, None]", self.to_json()))).hexdigest()
+        if not self._digest:  # a large baseline takes a quarter of a second to write out
+            digest = hashlib.sha256(rfc8785.dumps(cast("dict[str, None]", self.to_json()))).hexdigest()
+            object.__setattr__(self, "_digest", digest)
+        return self._digest
 
     def to_json(self) -> dict[str, object]:
         """The baseline as JSON types; `Baseline.parse` reads it back."""

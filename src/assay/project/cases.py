@@ -32,6 +32,7 @@ MOST_ROWS = 5_000  # of each of the three tables a diagnosis compares
 MOST_REPLAYED = 50_000  # rows of one monitor run that are read for replay; each window gives a sample of them
 RECENT_WINDOWS = 4  # compared when nothing says since when
 ENOUGH_ROWS = 300
+FEWEST_ROWS = 30  # a diagnosis of fewer says nothing; small windows are joined until there are as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,12 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
     first = from_text(situation.windows[0].start) if situation.windows else None
     end = from_text(situation.windows[-1].end) if situation.windows else None
     recent = situation.rows(start, end)
+    for window in reversed(situation.windows):  # small windows: reach back until there is enough to compare
+        if recent.num_rows >= FEWEST_ROWS or start is None:
+            break
+        if from_text(window.start) < start:
+            start = from_text(window.start)
+            recent = situation.rows(start, end)
     before = situation.rows(first, start) if first and start and first < start else recent.slice(0, 0)
     source = reference_table(situation.project, situation.model.name, now=situation.now)
     reference = find_engine("duckdb").rows(source, time=situation.baseline.schema.time, limit=MOST_ROWS)

@@ -87,22 +87,28 @@ def sign_lineage(
     return {"lineage": envelope.digest}, {"training_data": f"{found.rows:,} rows, {found.multiset_root[:16]}…"}
 
 
-def signed_fingerprint(project: Project, name: str, *, root: str | None, now: datetime) -> DatasetFingerprint:
+def signed_fingerprint(project: Project, name: str, *, now: datetime) -> DatasetFingerprint:
     """The newest fingerprint that a trusted key signed for a model.
+
+    The log says which statement that is, so an older one put in its place in the database does not count.
 
     Args:
         project: Whose model.
         name: Which.
-        root: Only of these bytes; None for the newest of any version.
         now: The moment the signer must be trusted at.
 
     Raises:
-        VerificationError: There is none, or its signature does not count.
+        VerificationError: There is none, it is gone, or its signature does not count.
     """
+    logged = project.log.entries(kinds=["data.fingerprinted"], subject=name)
+    if not logged:
+        raise VerificationError(f"the training data of {name} were never fingerprinted: assay sign {name} does it")
+    digest, root = (str(logged[-1].entry.data.get(word)) for word in ("statement", "root"))
     known = statements(project.state, name, kind="lineage", root=root)
-    if not known:
-        raise VerificationError(f"no signed fingerprint of the training data of {name}: assay sign {name} makes one")
-    opened = open_envelope(known[-1], project.trust, predicate_type=LINEAGE, now=now)
+    envelope = next((one for one in known if one.digest == digest), None)
+    if envelope is None:
+        raise VerificationError(f"the lineage statement of {name} that entry {logged[-1].position} names is gone")
+    opened = open_envelope(envelope, project.trust, predicate_type=LINEAGE, now=now)
     data = opened.statement.predicate.get("dataset")
     if not isinstance(data, dict):
         raise VerificationError(f"the signed lineage of {name} holds no fingerprint")
@@ -116,7 +122,7 @@ def signed_fingerprint(project: Project, name: str, *, root: str | None, now: da
 def verify_data(project: Project, name: str, *, now: datetime) -> DataReport:
     """Hold the training data against its signed fingerprint; a difference is logged and opens an incident."""
     training = training_of(project, name)
-    signed = signed_fingerprint(project, name, root=None, now=now)
+    signed = signed_fingerprint(project, name, now=now)
     found = fingerprint(training.path, label=training.label, missing_labels=True)
     report = DataReport(found.multiset_root, found.rows, compare(signed, found))
     body: dict[str, object] = {"data_root": report.root, "rows": report.rows, "signed_root": signed.multiset_root}

@@ -107,7 +107,9 @@ def open_copy(project: Project, name: str, folder: Path, *, now: datetime) -> Ve
     if not model.path.is_dir():  # a single file: its copy is the one file there
         only = list(path.iterdir()) if path.is_dir() else []
         path = only[0] if len(only) == 1 else path
-    return verify_path(path, signature=folder / "model.sig", signers=signers(project, name), now=now, hold=True)
+    return verify_path(
+        path, signature=folder / "model.sig", signers=signers(project, name), name=name, now=now, hold=True
+    )
 
 
 def signers(project: Project, name: str) -> SignedBy:
@@ -154,6 +156,7 @@ def verify_model(
             model.path,
             signature=signature,
             signers=signers(project, name),
+            name=name,  # another model by the same signer is not this one
             ignore=ignore,
             now=now,
             versions=StoredVersions(project.state),

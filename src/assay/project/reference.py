@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 
 import numpy as np
@@ -12,7 +13,9 @@ from assay.engines.base import Source
 from assay.engines.shelf import find as find_engine
 from assay.errors import BaselineError
 from assay.frameworks.base import Prediction
+from assay.monitoring.schema import PredictionSchema
 from assay.project import integrity
+from assay.project.config import Predictions
 from assay.project.project import Project
 from assay.project.validating import framework_of
 
@@ -36,14 +39,22 @@ def reference_table(project: Project, name: str, *, now: datetime) -> Source:
     if predictions.prediction in engine.columns(source):
         return source
     rows = engine.rows(source, time=predictions.time)
+    features = [
+        column for column in schema_of(predictions).features_of(rows.column_names) if column in rows.column_names
+    ]
     with integrity.verify_model(project, name, now=now, hold=True) as verified:
-        answered = verified.load(framework_of(project, name)).predict(rows)
+        answered = verified.load(framework_of(project, name)).predict(rows.select(features))
         filled = project.places.folder / "references" / f"{name}-{verified.root[:16]}.parquet"
     filled.parent.mkdir(parents=True, exist_ok=True)
     draft = filled.with_suffix(".tmp")
     pa.parquet.write_table(fill(rows, answered, predictions.prediction, predictions.confidence), draft)
     draft.replace(filled)
     return Source((str(filled),))
+
+
+def schema_of(predictions: Predictions) -> PredictionSchema:
+    """Which column is what, as assay.toml says."""
+    return PredictionSchema(**{one.name: getattr(predictions, one.name) for one in fields(PredictionSchema)})
 
 
 def fill(rows: pa.Table, answered: Prediction, prediction: str, confidence: str | None) -> pa.Table:

@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-from assay.errors import ApprovalError, AssayError, PolicyError, VerificationError
+from assay.errors import ApprovalError, PolicyError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import integrity
 from assay.project.project import Project
 from assay.release import approval, gate, store
 from assay.release.approval import ReviewSubject, Tally
-from assay.release.deployment import Deployment, ReleaseRequest
+from assay.release.deployment import Deployment, ReleaseRequest, last_good
+from assay.release.evidence import PREDICATES, examine
 from assay.release.gate import Decision, Evidence, GateFacts
 from assay.release.policy import ReleasePolicy
-from assay.signing.statement import LINEAGE, VALIDATION, Envelope, Opened, open_envelope, seal
+from assay.signing.statement import Envelope, Statement, seal
 from assay.signing.store import StoredVersions
 from assay.signing.verify import VerifiedModel
-from assay.storage.clock import from_text
 
 ENVIRONMENT = "production"
-PREDICATES = {"validation": VALIDATION, "lineage": LINEAGE}
 
 
 def policy_of(project: Project, name: str) -> ReleasePolicy:
@@ -84,16 +83,15 @@ def candidate(project: Project, name: str, *, now: datetime) -> Candidate:
     evidence: list[Evidence] = []
     unreadable: list[Finding] = []
     data_root = ""
-    for kind, predicate in PREDICATES.items():
+    for kind in PREDICATES:
         for envelope in store.statements(project.state, name, kind=kind, root=root):
             try:
-                opened = open_envelope(envelope, project.trust, predicate_type=predicate, now=now)
+                evidence.append(examine(envelope, kind=kind, root=root, trust=project.trust, now=now))
             except VerificationError as err:
-                unreadable.append(Finding("statement.refused", kind, Severity.WARNING, err.message))
+                unreadable += err.findings
                 continue
-            evidence.append(_evidence(kind, envelope, opened))
             if kind == "lineage":
-                data_root = _data_root(opened)
+                data_root = _data_root(Statement.parse(envelope.payload))
     reports = [one for one in evidence if one.kind == "validation"]
     newest = max(reports, key=lambda one: (one.created is not None, one.created), default=None)
     return Candidate(
@@ -101,26 +99,8 @@ def candidate(project: Project, name: str, *, now: datetime) -> Candidate:
     )
 
 
-def _evidence(kind: str, envelope: Envelope, opened: Opened) -> Evidence:
-    predicate = opened.statement.predicate
-    outcome: Literal["pass", "fail", "insufficient"] = "pass"  # lineage is a record: being there and signed is enough
-    if kind == "validation":
-        said = str(predicate.get("result", ""))
-        outcome = cast("Literal['pass', 'fail', 'insufficient']", _OUTCOMES.get(said, "insufficient"))
-    report = predicate.get("report")
-    created = report.get("created") if isinstance(report, dict) else predicate.get("created")
-    try:
-        moment = from_text(created) if isinstance(created, str) else None
-    except AssayError:
-        moment = None
-    return Evidence(kind=kind, outcome=outcome, identity=opened.identity, created=moment, digest=envelope.digest)
-
-
-_OUTCOMES = {"PASSED": "pass", "WARNED": "insufficient", "FAILED": "fail"}
-
-
-def _data_root(opened: Opened) -> str:
-    data = opened.statement.predicate.get("dataset")
+def _data_root(statement: Statement) -> str:
+    data = statement.predicate.get("dataset")
     root = data.get("multiset_root") if isinstance(data, dict) else None
     return root if isinstance(root, str) else ""
 
@@ -271,6 +251,8 @@ def deploy(project: Project, name: str, *, now: datetime) -> Deployment:
 def rollback(project: Project, name: str, *, reason: str, now: datetime) -> Deployment:
     """Put the last good version's verified copy back in place, and record that it is live again.
 
+    When the bytes in place are not those of the live version, that version's own copy is what is put back.
+
     The bytes are exchanged only after the copy was verified; what lay there is kept beside, not deleted.
 
     Raises:
@@ -278,8 +260,13 @@ def rollback(project: Project, name: str, *, reason: str, now: datetime) -> Depl
         VerificationError: The copy is not as signed.
     """
     history = store.synchronise(project.state, project.log, name)
-    from assay.release.deployment import last_good
-
+    current = next((one for one in reversed(history) if one.until is None), None)
+    if current is not None and integrity.measured_root(project, name) != current.root:
+        # What lies there is not what is recorded as live: that version was never bad, only its bytes are.
+        aside = restore(project, name, current, now=now)
+        data = {"root": current.root, "version": current.version, "reason": reason, "set_aside": str(aside)}
+        project.log.append("model.restored", name, data, actor=project.actor, now=now)
+        return current
     target = last_good(history)
     if target is None:
         raise PolicyError(f"{name} has no earlier version to return to: deploy one that passes the gate")

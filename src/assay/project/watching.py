@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from assay.diagnosis.diagnose import diagnose
@@ -19,13 +19,12 @@ from assay.monitoring.alarms import Alarm
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.run import run
-from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import WindowCounts
 from assay.project import checks
 from assay.project.cases import Situation, gather_case, replay_windows
 from assay.project.config import ModelConfig, Predictions
 from assay.project.project import Project
-from assay.project.reference import reference_table
+from assay.project.reference import reference_table, schema_of
 from assay.release.store import live_at
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import writing
@@ -66,11 +65,6 @@ def predictions_of(model: ModelConfig) -> Predictions:
             "prediction"
         )
     return model.predictions
-
-
-def schema_of(predictions: Predictions) -> PredictionSchema:
-    """Which column is what, as assay.toml says."""
-    return PredictionSchema(**{one.name: getattr(predictions, one.name) for one in fields(PredictionSchema)})
 
 
 def learn_baseline(project: Project, name: str, *, now: datetime) -> Baseline:

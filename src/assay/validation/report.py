@@ -168,6 +168,7 @@ def report_statement(report: Report) -> Statement:
     words = {Outcome.PASS: "PASSED", Outcome.FAIL: "FAILED", Outcome.INSUFFICIENT: "WARNED"}
     predicate = {
         "result": words[report.outcome],
+        "created": report.created,
         "configuration": [{"name": report.suite, "digest": {"sha256": report.digest}}],
         "passedTests": _with(report, Outcome.PASS),
         "warnedTests": _with(report, Outcome.INSUFFICIENT),

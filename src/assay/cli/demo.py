@@ -1,0 +1,30 @@
+"""``assay demo``: the whole story on real data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from assay.cli.here import now
+from assay.cli.output import json_option
+from assay.errors import MissingExtraError
+
+
+@click.command()
+@click.option("--without", multiple=True, type=int, metavar="N", help="Leave out the attack of chapter N; repeatable.")
+@click.option("--folder", default=".assay-demo", show_default=True, type=click.Path(path_type=Path), help="Made anew.")
+@json_option
+def demo(*, without: tuple[int, ...], folder: Path, as_json: bool) -> int:
+    """Tell the whole story on real data; exit code 1 if a verdict is not the truth."""
+    try:
+        from assay.demo.story import tell
+    except ImportError as err:
+        raise MissingExtraError("assay demo", "all") from err
+    told = tell(folder, now=now(), without=frozenset(without), say=(lambda _: None) if as_json else click.echo)
+    if as_json:
+        click.echo(json.dumps([row.as_json() for row in told], indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"   look at it: assay serve --project {folder}")
+    return 0 if all(row.right for row in told) else 1
