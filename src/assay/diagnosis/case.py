@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from assay.errors import DiagnosisError
 from assay.frameworks.base import Predictor
 from assay.monitoring.schema import PredictionSchema
 
@@ -65,7 +64,7 @@ class Case:
         schema: Which column is what, in all three tables.
         reference: Trusted rows from when the model was known to work; labels and predictions where known.
         before: Logged rows from before the change; may be empty.
-        recent: Logged rows since the change; at least 20.
+        recent: Logged rows since the change; a diagnosis needs at least 20, replay any number.
         known_good: The verified known-good copy of the version recorded as live; None when there is none.
         bytes: What digests and signatures say.
         deployments: The deployment record; empty when there is none.
@@ -73,9 +72,6 @@ class Case:
         key: Secret bytes that make the replay sample unguessable beforehand and repeatable afterwards.
         alarms: The alarms that led here, one sentence each.
         data_changes: (when, what) of changes of data and software known from the audit log, for the time line.
-
-    Raises:
-        DiagnosisError: Fewer than 20 recent rows, or a table has no feature column.
     """
 
     schema: PredictionSchema
@@ -90,15 +86,6 @@ class Case:
     alarms: tuple[str, ...] = ()
     data_changes: tuple[tuple[datetime, str], ...] = ()
 
-    def __post_init__(self) -> None:
-        if self.recent.num_rows < MIN_ROWS:
-            raise DiagnosisError(
-                f"found {self.recent.num_rows} recent rows, a diagnosis needs at least {MIN_ROWS}: "
-                "wait for more predictions or take a longer span"
-            )
-        if not self.features:
-            raise DiagnosisError("the tables have no feature column: name the features in the prediction schema")
-
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the feature columns, of whichever table has rows to tell them by."""
@@ -106,9 +93,6 @@ class Case:
             if table.num_rows:
                 return tuple(self.schema.features_of(table.column_names))
         return ()
-
-
-MIN_ROWS = 20
 
 
 def window_digest(table: pa.Table) -> str:

@@ -19,8 +19,11 @@ MOVED_KS = 0.08  # a column whose distribution moved less than this is no suspec
 NEW_NULLS = 0.05
 STUCK_RISE = 0.3
 SCALE = 1.6  # a unit change multiplies the spread by more than this, or divides it
+WIDER, NARROWER = 2.2, 3.0  # without a shift of the middle, only a spread beyond these factors is a change of unit
+APART = 0.3
 FITS = 0.15  # Kolmogorov-Smirnov distance under which two distributions count as the same shape
 FAR = 0.4
+USUAL = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def find_faults(
         parts = [trusted[block, j] for block in blocks] or [trusted[:, j]]
         fault = _empty(name, parts, recent[:, j]) or _stuck(name, parts, recent[:, j])
         if fault is None:
-            fault = _rescaled(name, trusted[:, j], recent[:, j], inputs.excess[j])
+            fault = _rescaled(name, trusted[:, j], parts, recent[:, j], float(inputs.excess[j]))
         if fault is None:
             fault = _outside(name, trusted[:, j], parts, recent[:, j])
         if fault is not None:
@@ -161,38 +164,48 @@ def top_share(x: Floats) -> float:
     return float(np.unique(x, return_counts=True)[1].max() / len(x)) if len(x) else 0.0
 
 
-def _rescaled(name: str, trusted: Floats, recent: Floats, excess: float) -> ColumnFault | None:
+def _rescaled(name: str, trusted: Floats, parts: Sequence[Floats], recent: Floats, excess: float) -> ColumnFault | None:
     old, new = trusted[~np.isnan(trusted)], recent[~np.isnan(recent)]
-    if not len(old) or not len(new) or excess < FAR / 2 or ks(old, new) < FAR:
+    was, now = _spread(old), _spread(new)
+    if was <= 0 or now <= 0:
         return None
-    was, now = np.subtract(*np.percentile(old, [90, 10])), np.subtract(*np.percentile(new, [90, 10]))
-    if was <= 0 or now <= 0 or 1 / SCALE < now / was < SCALE:
+    factor = now / was
+    usual = [_spread(part) / was for part in parts]
+    apart = float(((new < old.min()) | (new > old.max())).mean())
+    # Choosing rows (a season, a region) narrows a column inside the range it had: that is no change of unit.
+    far = ks(old, new) >= FAR and excess >= FAR / 2 and (factor > SCALE or (factor < 1 / SCALE and apart > APART))
+    # A centred column moves little when its unit changes; its spread then tells, if no trusted stretch had the like.
+    wide = factor > WIDER * max(1.0, *usual) or factor < min(1.0, *usual) / NARROWER
+    if not (far or wide) or ks(old, (new - np.median(new)) / factor + np.median(old)) > FITS:
         return None
-    factor = float(now / was)
-    shape = ks(old, (new - np.median(new)) / factor + np.median(old))
-    if shape > FITS:
-        return None
-    return ColumnFault(
-        name,
-        "rescaled",
-        1.0,
-        f"{name!r} has the shape it had, multiplied by about {factor:.3g}: a change of unit or scale",
-    )
+    detail = f"{name!r} has the shape it had, multiplied by about {factor:.3g}: a change of unit or scale"
+    return ColumnFault(name, "rescaled", 1.0, detail)
+
+
+def _spread(x: Floats) -> float:
+    x = x[~np.isnan(x)]
+    return float(np.subtract(*np.percentile(x, [90, 10]))) if len(x) else 0.0
 
 
 def _outside(name: str, trusted: Floats, parts: Sequence[Floats], recent: Floats) -> ColumnFault | None:
     low, high = np.nanpercentile(trusted, [0.5, 99.5]) if (~np.isnan(trusted)).any() else (0.0, 0.0)
-    margin = 0.5 * (high - low)
 
-    def share(x: Floats) -> float:
-        x = x[~np.isnan(x)]
-        return float(((x < low - margin) | (x > high + margin)).mean()) if len(x) else 0.0
+    def rise(ranges: float) -> float:
+        margin = ranges * (high - low)
 
-    rise = share(recent) - max(map(share, parts))
-    if rise < NEW_NULLS:
+        def share(x: Floats) -> float:
+            x = x[~np.isnan(x)]
+            return float(((x < low - margin) | (x > high + margin)).mean()) if len(x) else 0.0
+
+        return share(recent) - max(map(share, parts))
+
+    near = rise(0.5)
+    if near < NEW_NULLS:
         return None
+    # The world may go half a range beyond what was seen; several ranges beyond, or -999, is a fault.
+    size = max(0.4 * near, rise(3.0) if high > low else 0.0)
     return ColumnFault(
-        name, "outside", min(1.0, rise), f"{name!r} lies far outside anything seen in {share(recent):.0%} of the rows"
+        name, "outside", min(1.0, size), f"{name!r} lies outside anything seen in {near:.0%} more of the rows"
     )
 
 
@@ -206,12 +219,12 @@ def _moved(trusted: Floats, recent: Floats, blocks: Sequence[Ints], inputs: Inpu
         suspects = np.flatnonzero(varies)
     suspects = suspects[np.argsort(-score[suspects])].astype(np.int64)
     found = match_columns(then, now, suspects)
-    if len(found.moved):
-        # A trusted stretch that pairs as badly with itself shows that the mismatch is usual.
-        for block in blocks[-3:]:
-            usual = match_columns(then, old[block], np.flatnonzero(varies).astype(np.int64))
-            if usual.cost_in_place >= 0.8 * found.cost_in_place:
-                return Match(np.arange(old.shape[1]), found.cost_in_place, found.cost_in_place)
+    away = found.moved
+    for block in blocks[-3:] if len(away) else ():
+        # A trusted stretch whose same columns pair as badly with themselves shows that the mismatch is usual.
+        usual = match_columns(then, old[block], np.flatnonzero(varies).astype(np.int64))
+        if usual.in_place[away].mean() >= USUAL * found.in_place[away].mean():
+            return Match(np.arange(old.shape[1]), found.in_place, found.in_place)
     return found
 
 

@@ -10,6 +10,7 @@ from assay.diagnosis.case import Case, sampling_seed, window_digest
 from assay.diagnosis.columns import Inputs, compare_inputs
 from assay.diagnosis.frames import UNKNOWN, Encoder, Frame, stack
 from assay.diagnosis.learners import Floats, Forest, Ints, out_of_fold, out_of_fold_share
+from assay.errors import DiagnosisError
 
 LIMIT = 3_000  # rows looked at per period: keeps 5,000 rows a diagnosis of seconds, intervals still under .02
 DOMAIN = 1_200  # rows per side of "before or recent?": its AUC then has a standard error of about .01
@@ -21,9 +22,19 @@ class Comparison:
 
     Args:
         case: What is known.
+
+    Raises:
+        DiagnosisError: Fewer than 20 recent rows, or the tables have no feature column.
     """
 
     def __init__(self, case: Case) -> None:
+        if case.recent.num_rows < MIN_KNOWN:
+            raise DiagnosisError(
+                f"found {case.recent.num_rows} recent rows, a diagnosis needs at least {MIN_KNOWN}: "
+                "wait for more predictions or take a longer span"
+            )
+        if not case.features:
+            raise DiagnosisError("the tables have no feature column: name the features in the prediction schema")
         self.case = case
         self.seed = sampling_seed(case.key, window_digest(case.recent)) % (2**31)
         trusted = [table for table in (case.reference, case.before) if table.num_rows]

@@ -15,7 +15,7 @@ MAX_COLUMNS = 32  # columns matched at once: the cost grows with their square
 GAIN = 0.1  # least fall of the cost: two columns of like distribution and like company are not told apart
 SHARE = 0.4  # the match must explain at least this share of the mismatch
 TURNS = 12
-IDLE = 0.004
+IDLE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +24,23 @@ class Match:
 
     Attributes:
         source: For each column, the number of the column whose contents it holds now.
-        cost: Mean distance under that pairing: Kolmogorov-Smirnov distance plus difference of rank correlations.
-        cost_in_place: The same when every column is itself.
+        matched: Distance of each column from its source: Kolmogorov-Smirnov distance plus the mean difference of
+            rank correlations with all others; 0 for columns that were no suspects.
+        in_place: The same when every column is itself.
     """
 
     source: Ints
-    cost: float
-    cost_in_place: float
+    matched: Floats
+    in_place: Floats
 
     @property
     def moved(self) -> Ints:
-        """Numbers of the columns that hold another's contents; empty unless the pairing explains the mismatch."""
-        gain = self.cost_in_place - self.cost
-        if gain < GAIN or gain < SHARE * self.cost_in_place:
-            return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero(self.source != np.arange(len(self.source)))
+        """Numbers of the columns that hold another's contents; empty unless the pairing explains their mismatch."""
+        away = np.flatnonzero(self.source != np.arange(len(self.source)))
+        if not len(away):
+            return away
+        wrong, gain = float(self.in_place[away].mean()), float((self.in_place - self.matched)[away].mean())
+        return away if gain >= max(GAIN, SHARE * wrong) else away[:0]
 
 
 def ks(a: Floats, b: Floats) -> float:
@@ -89,10 +91,10 @@ def match_columns(old: Floats, new: Floats, suspects: Ints) -> Match:
         Kuhn, H. W. (1955). The Hungarian method for the assignment problem. Naval Research Logistics 2, 83-97.
     """
     d = old.shape[1]
-    place = np.arange(d, dtype=np.int64)
+    place, none = np.arange(d, dtype=np.int64), np.zeros(d)
     suspects = np.sort(suspects[:MAX_COLUMNS])
     if len(suspects) < 2:  # noqa: PLR2004 - one column alone has nowhere to go
-        return Match(place, 0.0, 0.0)
+        return Match(place, none, none)
     distance = np.array([[ks(new[:, i], old[:, j]) for j in suspects] for i in suspects])
     then, now = rank_correlation(old), rank_correlation(new)
 
@@ -100,19 +102,20 @@ def match_columns(old: Floats, new: Floats, suspects: Ints) -> Match:
         """Mean difference of correlations with all others if suspect i held suspect j, the rest as paired."""
         return np.asarray(np.abs(now[suspects][:, None, :] - then[suspects][:, source][None, :, :]).mean(axis=2))
 
-    def whole(source: Ints) -> float:
+    def each(source: Ints) -> Floats:
         pick = np.searchsorted(suspects, source[suspects])
-        rows = np.arange(len(suspects))
-        return float((distance + company(source))[rows, pick].mean())
+        cost = np.zeros(d)
+        cost[suspects] = (distance + company(source))[np.arange(len(suspects)), pick]
+        return cost
 
     starts = [np.arange(len(suspects)), np.asarray(linear_sum_assignment(distance)[1])]
     starts += [np.roll(np.arange(len(suspects)), shift) for shift in (1, -1, 2, -2)]
-    best, best_cost = place, whole(place)
+    best, best_cost = place, float(each(place).sum())
     for start in starts:
         source = place.copy()
         source[suspects] = suspects[start]
         for _ in range(TURNS):
-            cost = whole(source)
+            cost = float(each(source).sum())
             if cost < best_cost:
                 best, best_cost = source, cost
             following = place.copy()
@@ -120,11 +123,11 @@ def match_columns(old: Floats, new: Floats, suspects: Ints) -> Match:
             if np.array_equal(following, source):
                 break
             source = following
-    best = _without_idle_cycles(best, whole)
-    return Match(best, whole(best), whole(place))
+    best = _without_idle_cycles(best, each)
+    return Match(best, each(best), each(place))
 
 
-def _without_idle_cycles(source: Ints, whole: Callable[[Ints], float]) -> Ints:
+def _without_idle_cycles(source: Ints, each: Callable[[Ints], Floats]) -> Ints:
     """Put back every cycle of columns whose exchange hardly lowers the cost: neighbours that are alike anyway."""
     for start in range(len(source)):
         cycle, at = [start], int(source[start])
@@ -133,6 +136,6 @@ def _without_idle_cycles(source: Ints, whole: Callable[[Ints], float]) -> Ints:
             at = int(source[at])
         restored = source.copy()
         restored[cycle] = cycle
-        if len(cycle) > 1 and whole(restored) - whole(source) < IDLE:
+        if len(cycle) > 1 and float((each(restored) - each(source)).sum()) < IDLE * len(cycle):
             source = restored
     return source

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assay.diagnosis.case import Case, DeploymentFact, sampling_seed, window_digest
 from assay.diagnosis.frames import Texts, class_texts, encode_column, times
@@ -36,7 +37,7 @@ class Replay:
         differs: Rows whose output differs beyond float tolerance.
         hard: Rows whose output differs by more than another precision or machine explains.
         pairs: How often (the known-good copy says, what was served), for rows of another class.
-        skipped: Rows of versions of which there is no copy.
+        skipped: Rows of versions of which there is no copy, and rows with nulls where trusted rows have none.
         varies: Share of rows the copy answers differently when asked twice (a sampling model); 0 for most.
         trouble: Why nothing could be replayed, or None.
     """
@@ -81,13 +82,36 @@ def replay_sample(table: pa.Table, case: Case, *, rows: int = ROWS_PER_WINDOW) -
     copies.update(case.copies)
     if case.known_good is not None:
         copies[case.bytes.recorded_root] = case.known_good
-    able = np.array([roots[i] in copies for i in answered], dtype=bool)
+    whole = ~_newly_empty(table, case)
+    able = np.array([roots[i] in copies and whole[i] for i in answered], dtype=bool)
     usable, skipped = answered[able], int((~able).sum())
     if not len(usable):
-        return _nothing("no answered row was served by a version of which there is a known-good copy", skipped)
+        return _nothing(
+            "no complete, answered row was served by a version of which there is a known-good copy", skipped
+        )
     seed = sampling_seed(case.key, window_digest(table))
     chosen = _draw(usable, _strata(table, schema, served), rows, seed)
     return _compare(table, schema, chosen, roots=roots, copies=copies, skipped=skipped)
+
+
+def _newly_empty(table: pa.Table, case: Case) -> Bools:
+    """Rows with a null in a column that trusted rows always fill.
+
+    What the model was given for it is not in the log (a default, the last value), so replay cannot
+    tell; the fault is the pipeline's and is told there.
+    """
+    empty = np.zeros(table.num_rows, dtype=bool)
+    trusted = [part for part in (case.reference, case.before) if part.num_rows]
+    for name in case.schema.features_of(table.column_names):
+        if name not in table.column_names or not trusted:
+            continue
+        if not any(_empties(part, name).any() for part in trusted if name in part.column_names):
+            empty |= _empties(table, name)
+    return empty
+
+
+def _empties(table: pa.Table, name: str) -> Bools:
+    return np.asarray(pc.is_null(table.column(name), nan_is_null=True).to_numpy(), dtype=bool)
 
 
 def roots_of(

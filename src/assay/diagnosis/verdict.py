@@ -37,6 +37,7 @@ DEFAULT_PRIORS: Mapping[str, float] = MappingProxyType(
 MAJORITY = 0.5
 ALARMING = 0.05  # an attack this likely is worth waking somebody, when something fell or differs
 TOLERANCE = 0.02
+CALM = 4.0
 FACT = 0.99
 SAYS_SOMETHING = 0.35
 BLIND = ("data-fault", "covariate-drift")  # what inputs alone can show
@@ -136,7 +137,7 @@ def decide(
     """
     weights = weights or shipped()
     items = {item.name: item for item in evidence}
-    probabilities = dict.fromkeys(VERDICTS[:-1], 0.0) | weights.probabilities(evidence, priors)
+    probabilities = dict.fromkeys(VERDICTS[:-1], 0.0) | weights.probabilities(evidence, _settled(priors, items))
     fact = next((item.decides for item in evidence if item.decides), None)
     if fact is not None:
         probabilities = {name: (1 - FACT) * share for name, share in probabilities.items()}
@@ -209,6 +210,19 @@ def _supported(best: str, share: float, items: Mapping[str, Evidence]) -> bool:
     if best == "data-fault":
         return there("pipeline")
     return best == "covariate-drift" and there("inputs")
+
+
+def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict[str, float]:
+    """The priors, with more weight on `intact` where the model is proven and nothing fell for certain.
+
+    Small windows always differ a little; a cause is only looked for where there is an effect.
+    """
+    calm = (
+        "agrees" in items.get("replay", Evidence("replay")).numbers
+        and "fall_at_least" in items.get("concept", Evidence("concept")).numbers
+        and not _fell_or_differs(items)
+    )
+    return {**priors, "intact": priors.get("intact", 1.0) * (CALM if calm else 1.0)}
 
 
 def _fell_or_differs(items: Mapping[str, Evidence]) -> bool:

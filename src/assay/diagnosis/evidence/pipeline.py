@@ -36,8 +36,8 @@ def gather(comparison: Comparison) -> Evidence:
         findings=tuple(_finding(fault) for fault in faults),
         notes={
             "moved": {fault.column: fault.source for fault in faults if fault.kind == "moved"},
-            "cost_in_place": round(match.cost_in_place, 4),
-            "cost_matched": round(match.cost, 4),
+            "cost_in_place": round(float(match.in_place.mean()), 4),
+            "cost_matched": round(float(match.matched.mean()), 4),
         },
     )
 

@@ -128,7 +128,7 @@ def _findings(comparison: Comparison, recent: Replay) -> tuple[Finding, ...]:
                     "diagnosis.outputs-differ",
                     rule,
                     Severity.CRITICAL,
-                    f"{event[inside].mean():.0%} of the outputs differ where {rule}, {event[~inside].mean():.0%} elsewhere",
+                    f"{event[inside].mean():.0%} of outputs differ where {rule}, {event[~inside].mean():.0%} elsewhere",
                     {
                         "share": round(float(event[inside].mean()), 4),
                         "elsewhere": round(float(event[~inside].mean()), 4),
