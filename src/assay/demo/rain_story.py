@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from assay.validation.checks.regression import Golden
 
 NATURAL = ("intact", "covariate-drift", "concept-drift")
 INTACT = "intact"
+UNKNOWN = "unknown"
 TAMPERING = "model-tampering"
 LABEL_DELAY = timedelta(days=2)
 WINDOW_DAYS = 15
@@ -131,13 +132,20 @@ class RainStory:
         stage = self._stage
         with self._known_good(SECOND.reference.stop + 1) as (predictor, root):
             self._import(range(SECOND.reference.stop, TAMPERED.start), predictor, root)
-            if not stage.attacked(4):
-                self._serve(TAMPERED, predictor, root)
-            else:
-                with self._edited() as other:  # it claims to be the signed model
-                    self._serve(TAMPERED, other, root)
-        early = self._watch(SECOND.reference.stop, TAMPERED.start, step=90)
-        seen = self._watch(TAMPERED.start, TAMPERED.stop)
+            early = self._watch(SECOND.reference.stop, TAMPERED.start, step=90)
+            seen: list[Seen] = []
+            with self._edited() if stage.attacked(4) else nullcontext(predictor) as served:
+                for row in range(TAMPERED.start, TAMPERED.stop, WINDOW_DAYS):  # it claims to be the signed model
+                    days = range(row, min(row + WINDOW_DAYS, TAMPERED.stop))
+                    self._serve(days, served, root)
+                    seen += self._watch(days.start, days.stop)
+                    if seen and seen[-1].diagnosis.verdict not in (UNKNOWN, INTACT):
+                        break
+            rest = range(days.stop, TAMPERED.stop)
+            if rest:
+                self._say.line("that process is stopped; the signed model serves again (its last days are still seen)")
+                self._import(rest, predictor, root)
+                self._watch(rest.start, rest.stop, step=90, stop=False)
         tampered = stage.attacked(4)
         verdict = seen[-1].diagnosis.verdict if seen else INTACT
         if not seen:
@@ -250,7 +258,7 @@ class RainStory:
             start: First day, as a row.
             end: Last day.
             step: Days between two runs.
-            stop: End with the first diagnosis.
+            stop: End with the first diagnosis that names a cause.
         """
         seen: list[Seen] = []
         for row in [*range(start + step, end, step), end]:
@@ -260,7 +268,7 @@ class RainStory:
             if watched.diagnosis is not None:
                 seen.append(Seen(row, watched.diagnosis))
                 self._say.diagnosis(now, watched.diagnosis)
-                if stop:
+                if stop and watched.diagnosis.verdict not in (UNKNOWN, INTACT):
                     break
         return seen
 

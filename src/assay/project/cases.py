@@ -32,7 +32,7 @@ MOST_ROWS = 5_000  # of each of the three tables a diagnosis compares
 MOST_REPLAYED = 50_000  # rows of one monitor run that are read for replay; each window gives a sample of them
 RECENT_WINDOWS = 4  # compared when nothing says since when
 ENOUGH_ROWS = 300
-FEWEST_ROWS = 30  # a diagnosis of fewer says nothing; small windows are joined until there are as many
+FEWEST_ROWS = 60  # evidence from fewer says nothing; small windows are joined until there are as many
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
+
 from assay.diagnosis.diagnose import diagnose
 from assay.diagnosis.verdict import Diagnosis
 from assay.engines.base import Source
@@ -27,7 +29,7 @@ from assay.project.project import Project
 from assay.project.reference import reference_table, schema_of
 from assay.release.store import live_at
 from assay.storage.clock import from_text, utc_text
-from assay.storage.database import writing
+from assay.storage.database import reading, writing
 from assay.storage.tables import diagnoses
 
 
@@ -134,11 +136,22 @@ def monitor_model(project: Project, name: str, now: datetime) -> Watched:
             project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, opened=opened, now=now
         )
         trouble, start = replay_windows(situation, fresh)
-        if new or start is not None or (fresh and situation.bytes_differ):
-            found = diagnose(gather_case(situation, since=start))
+        open_question = bool(fresh) and _unexplained(project, name, done.evaluation)
+        if new or start is not None or (fresh and situation.bytes_differ) or open_question:
+            onset = start or min((from_text(alarm.since) for alarm in new), default=None)
+            found = diagnose(gather_case(situation, since=onset))
             _keep(project, name, found, now)
     _remember(project, name, done.evaluation, windows, differs=start is not None, now=now)
     return Watched(done.evaluation, new, (*done.findings, *trouble), found)
+
+
+def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:
+    """Whether an alarm stands whose cause could not be told last time: with more rows it is asked again."""
+    if all(alarm.until is not None for alarm in evaluation.alarms):
+        return False
+    query = select(diagnoses.c.verdict).where(diagnoses.c.model == name).order_by(diagnoses.c.id.desc()).limit(1)
+    with reading(project.state) as connection:
+        return connection.execute(query).scalar() == "unknown"
 
 
 def _remember(
