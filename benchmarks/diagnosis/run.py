@@ -225,13 +225,14 @@ def report(results: dict[str, dict[str, object]], single: dict[str, float], made
         "# How often the verdict is right",
         "",
         (
-            f"{made['cases']} cases: {made['scenarios']} scenarios, {', '.join(DATASETS)}, models: {', '.join(FAMILIES)}. "
+            f"{made['cases']} cases: {made['scenarios']} scenarios, {', '.join(DATASETS)}, "
+            f"models: {', '.join(FAMILIES)}. "
             "Every figure is for the data set the weights were **not** fitted on."
         ),
         "",
         (
-            "| evidence | right | wrong name | unknown | attacks found | falsely called attack | local drift called attack "
-            "| security called: attacks | security called: others | data faults found |"
+            "| evidence | right | wrong name | unknown | attacks found | falsely called attack "
+            "| local drift called attack | security called: attacks | security called: others | data faults found |"
         ),
         "| --- " * 10 + "|",
     ]

@@ -100,7 +100,7 @@ def test_edited_weights_are_tampering_by_replay_alone(hospital: Hospital) -> Non
     replay = next(item for item in diagnosis.evidence if item.name == "replay")
     assert replay.decides == "model-tampering"
     assert "where the signed copy says" in replay.detail
-    assert any(hospital.names[4] in finding.subject for finding in replay.findings)
+    assert any("of outputs differ where" in finding.detail for finding in replay.findings)
     assert "signed" in diagnosis.explanation[0]
     assert "security" in diagnosis.explanation[2]
 

@@ -19,6 +19,7 @@ HEADLINE: Mapping[str, str] = {
     "backdoor": "The signed model itself answers to a trigger: a backdoor that was trained into it",
     "unknown": "The cause cannot be told from the evidence at hand",
 }
+MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "intact": ("Nothing to do; keep monitoring.",),
     "covariate-drift": (
@@ -49,13 +50,21 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "unknown": (
         "Get the missing evidence listed below, first a signed known-good copy to replay, then labels.",
+        MORE_ROWS,
         "Until then treat it as an incident: roll back if the fall is dear.",
     ),
 }
 
 
-def actions_for(verdict: str) -> tuple[str, ...]:
-    """What to do, most urgent first."""
+def actions_for(verdict: str, *, complete: bool) -> tuple[str, ...]:
+    """What to do, most urgent first.
+
+    Args:
+        verdict: What was decided.
+        complete: Whether every piece of evidence is there.
+    """
+    if verdict == "unknown" and complete:
+        return ACTIONS[verdict][1:]
     return ACTIONS[verdict]
 
 

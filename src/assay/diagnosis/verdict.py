@@ -161,7 +161,7 @@ def decide(
         },
         weight=dict(weights.alone),
         escalate=fact is not None or (attack > ALARMING and _fell_or_differs(items)),
-        actions=actions_for(verdict),
+        actions=actions_for(verdict, complete=all(item.missing is None for item in evidence)),
         explanation=("", "", ""),
         onset=onset,
         gradual=gradual,
@@ -200,8 +200,8 @@ def _supported(best: str, share: float, items: Mapping[str, Evidence]) -> bool:
     def there(name: str) -> bool:
         return name in items and items[name].missing is None
 
-    if share < MAJORITY:
-        return False
+    if share < MAJORITY or (best in ATTACKS and not _fell_or_differs(items)):
+        return False  # nobody is accused of an attack that changed nothing
     if there("replay") or there("surrogate"):
         return True
     if there("concept"):

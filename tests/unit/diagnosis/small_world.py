@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assay.diagnosis.case import ByteFacts, Case
-from assay.frameworks.base import Prediction
+from assay.frameworks.base import Prediction, Predictor
 from assay.monitoring.schema import PredictionSchema
 
 Floats = npt.NDArray[np.float64]
@@ -71,7 +71,7 @@ class World:
         share = 1 / (1 + np.exp(-3 * (x @ np.array(RuleModel().weights))))
         return np.asarray(self.rng.random(len(x)) < share, dtype=np.int64)
 
-    def table(self, x: Floats, served: RuleModel, *, start: int, y: npt.NDArray[np.int64] | None = None) -> pa.Table:
+    def table(self, x: Floats, served: Predictor, *, start: int, y: npt.NDArray[np.int64] | None = None) -> pa.Table:
         columns = {name: x[:, j] for j, name in enumerate(NAMES)}
         answer = served.predict(pa.table(columns))
         ts = np.datetime64("2026-01-01T00:00:00", "us") + (start + np.arange(len(x))) * np.timedelta64(60_000_000, "us")
@@ -92,7 +92,7 @@ class World:
         self,
         *,
         recent: pa.Table | None = None,
-        served: RuleModel | None = None,
+        served: Predictor | None = None,
         known_good: RuleModel | bool | None = True,
         facts: ByteFacts | None = None,
         n: int = 500,

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+from tests.unit.diagnosis.small_world import RuleModel, World
+
+from assay.diagnosis.case import ByteFacts, DeploymentFact
+from assay.diagnosis.comparison import Comparison
+from assay.diagnosis.evidence.replay import gather
+from assay.diagnosis.frames import Texts
+from assay.diagnosis.replaying import compare_outputs, replay_sample, roots_of
+from assay.errors import TableError
+from assay.frameworks.base import Prediction, Predictor
+from assay.monitoring.schema import PredictionSchema
+
+A, B = "a" * 64, "b" * 64
+
+
+def texts(*values: str) -> Texts:
+    return np.array(values, dtype=object)
+
+
+def test_an_unchanged_model_agrees_on_every_row(world: World) -> None:
+    case = world.case()
+    replay = replay_sample(case.recent, case)
+    assert len(replay) == 500
+    assert not replay.differs.any()
+    assert gather(Comparison(case)).numbers == {"agrees": 1.0}
+
+
+def test_edited_weights_are_a_fact_and_the_place_is_named(world: World) -> None:
+    evidence = gather(Comparison(world.case(served=RuleModel(flip=lambda x: x[:, 4] > 0.3))))
+    assert evidence.decides == "model-tampering"
+    assert evidence.value is not None
+    assert 0.1 < evidence.value < 0.25
+    assert any("press > 0.2" in found.subject or "press > 0.3" in found.subject for found in evidence.findings)
+    assert evidence.onset_s is not None
+
+
+def test_two_odd_rows_are_no_fact(world: World) -> None:
+    case = world.case()
+    pred = case.recent.column("pred").to_numpy().copy()
+    pred[:2] = 1 - pred[:2]
+    at = case.recent.column_names.index("pred")
+    case = replace(case, recent=case.recent.set_column(at, "pred", pa.array(pred)), before=case.before.slice(0, 0))
+    assert gather(Comparison(case)).decides is None
+
+
+def test_the_sample_is_repeatable_and_unguessable(world: World) -> None:
+    case = world.case()
+    first, again = replay_sample(case.recent, case, rows=50), replay_sample(case.recent, case, rows=50)
+    other = replay_sample(case.recent, replace(case, key=b"another secret"), rows=50)
+    assert first.row.tolist() == again.row.tolist()
+    assert first.row.tolist() != other.row.tolist()
+
+
+def test_half_of_the_sample_is_spread_over_classes_and_slices(world: World) -> None:
+    case = world.case()
+    site = np.array(["south"] * 500, dtype=object)
+    site[:6] = "north"
+    at = case.recent.column_names.index("site")
+    table = case.recent.set_column(at, "site", pa.array(site))
+    replay = replay_sample(table, case, rows=40)
+    assert len(replay) == 40
+    # 6 of 500 rows are north: a uniform sample of 40 holds all six about never, round robin takes them all.
+    assert set(range(6)) <= set(replay.row.tolist())
+
+
+def test_rows_with_new_nulls_are_left_to_the_pipeline(world: World) -> None:
+    case = world.case()
+    heat = case.recent.column("heat").to_numpy().copy()
+    heat[:100] = np.nan
+    at = case.recent.column_names.index("heat")
+    recent = case.recent.set_column(at, "heat", pa.array(heat, from_pandas=True))
+    replay = replay_sample(recent, case, rows=1000)
+    assert (len(replay), replay.skipped) == (400, 100)
+    assert not replay.differs.any()
+    assert len(replay_sample(recent, replace(case, reference=recent), rows=1000)) == 500
+
+
+def test_rows_of_versions_without_a_copy_are_counted_not_judged(world: World) -> None:
+    case = world.case()
+    table = case.recent.append_column("model", pa.array([A] * 400 + [B] * 100))
+    case = replace(case, schema=replace(case.schema, model="model"), recent=table)
+    replay = replay_sample(table, case, rows=1000)
+    assert (len(replay), replay.skipped) == (400, 100)
+
+
+def test_each_row_is_put_to_the_copy_of_the_version_that_served_it(world: World) -> None:
+    old, new = RuleModel(), RuleModel(weights=(-2.0, 1.0, 1.0, 0.0, 0.5, 0.0))
+    x = world.inputs(200)
+    table = pa.concat_tables([world.table(x[:100], old, start=0), world.table(x[100:], new, start=100)])
+    half = datetime(2026, 1, 1, 1, 40, tzinfo=UTC)
+    case = replace(
+        world.case(facts=ByteFacts(B, B, live_signed=True)),
+        known_good=new,
+        copies={A: old},
+        deployments=(DeploymentFact(A, datetime(2025, 1, 1, tzinfo=UTC), half), DeploymentFact(B, half)),
+    )
+    replay = replay_sample(table, case, rows=1000)
+    assert len(replay) == 200
+    assert not replay.differs.any()
+    assert replay_sample(table, replace(case, deployments=()), rows=1000).differs.any()
+
+
+def test_a_row_without_a_deployment_belongs_to_the_recorded_version() -> None:
+    table = pa.table({"ts": pa.array([0, 1], pa.timestamp("us")), "pred": [0, 1]})
+    schema = PredictionSchema(time="ts", prediction="pred")
+    assert roots_of(table, schema, (), A) == [A, A]
+    assert roots_of(table, schema, (DeploymentFact(B, datetime(1999, 1, 1, tzinfo=UTC)),), A) == [A, A]
+
+
+def test_rounded_confidence_and_single_precision_are_lawful() -> None:
+    again = Prediction(np.array([1, 0]), np.array([0.91234567, 0.70000001]))
+    differs, hard = compare_outputs(texts("1", "0"), np.array([0.912, 0.7]), again)
+    assert not differs.any()
+    assert not hard.any()
+    differs, _ = compare_outputs(texts("1", "0"), np.array([0.91234567, 0.7012345678]), again)
+    assert differs.tolist() == [False, True]
+
+
+def test_another_class_at_a_tie_is_soft_and_away_from_it_hard() -> None:
+    again = Prediction(np.array([1, 1]), None, np.array([[0.49, 0.51], [0.1, 0.9]]), (0, 1))
+    differs, hard = compare_outputs(texts("0", "0"), None, again)
+    assert differs.tolist() == [True, True]
+    assert hard.tolist() == [False, True]
+
+
+def test_scores_that_are_no_probabilities_excuse_nothing() -> None:
+    again = Prediction(np.array([1]), None, np.array([[-3.0, -2.99]]), (0, 1))
+    assert compare_outputs(texts("0"), None, again)[1].tolist() == [True]
+
+
+def test_a_predicted_number_may_lose_single_precision_and_no_more() -> None:
+    again = Prediction(np.array([1234.5678, 1234.5678]))
+    differs, _ = compare_outputs(texts("1234.5679", "1234.9"), None, again)
+    assert differs.tolist() == [False, True]
+
+
+def test_a_converted_copy_that_differed_before_too_is_no_tampering(world: World) -> None:
+    # The copy is a slightly other build: confidences are off by a thousandth at most, then as now.
+    case = replace(world.case(), known_good=RuleModel(weights=(2.001, 1.0, -1.0, 0.0, 0.5, 0.0)))
+    evidence = gather(Comparison(case))
+    assert evidence.value is not None
+    assert evidence.value > 0.2
+    assert evidence.decides is None
+    assert evidence.numbers == {}
+
+
+def test_small_changes_that_begin_with_the_recent_rows_are_tampering(world: World) -> None:
+    case = world.case(served=RuleModel(weights=(2.01, 1.0, -1.0, 0.0, 0.5, 0.0)))
+    assert gather(Comparison(case)).decides == "model-tampering"
+
+
+class Sampling:
+    """A model that rolls dice for every tenth answer."""
+
+    def __init__(self, honest: Predictor) -> None:
+        self.honest, self.rng = honest, np.random.default_rng(0)
+
+    def predict(self, table: pa.Table) -> Prediction:
+        labels = self.honest.predict(table).labels
+        odd = self.rng.random(len(labels)) < 0.1
+        return Prediction(np.where(odd, 1 - labels, labels))
+
+
+def test_a_sampling_model_is_compared_with_itself(world: World) -> None:
+    dice = Sampling(RuleModel())
+    evidence = gather(Comparison(replace(world.case(served=dice), known_good=dice)))
+    assert evidence.notes["varies"] != 0
+    assert evidence.decides is None
+    shifted = replace(world.case(served=RuleModel(flip=lambda x: x[:, 0] > 0)), known_good=dice)
+    assert gather(Comparison(shifted)).decides == "model-tampering"
+
+
+class Refusing:
+    def predict(self, table: pa.Table) -> Prediction:
+        raise TableError(f"{table.num_rows} rows lack a column")
+
+
+def test_a_copy_that_cannot_answer_is_missing_evidence(world: World) -> None:
+    evidence = gather(Comparison(replace(world.case(), known_good=Refusing())))
+    assert evidence.missing is not None
+    assert "cannot answer" in evidence.missing

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.diagnosis.evidence.base import Evidence
+from assay.diagnosis.verdict import VERDICTS, decide
+from assay.diagnosis.weights import Weights, shipped
+from assay.errors import DiagnosisError
+
+CAUSES = ("intact", "covariate-drift", "concept-drift", "data-fault", "model-tampering", "backdoor")
+
+
+def weights(**rows: list[float]) -> Weights:
+    """Two measures, concept.fall and inputs.told_apart, weighed as given."""
+    return Weights(
+        verdicts=CAUSES,
+        measures=("concept.fall", "inputs.told_apart"),
+        middle=np.zeros(2),
+        spread=np.ones(2),
+        coefficients=np.array([rows.get(cause.replace("-", "_"), [0.0, 0.0]) for cause in CAUSES]),
+        intercepts=np.zeros(6),
+        alone={"concept": 0.5},
+        made={},
+    )
+
+
+SURE = weights(concept_drift=[8.0, 0.0], covariate_drift=[0.0, 8.0])
+FELL = Evidence("concept", 1.0, numbers={"fall": 1.0, "fall_at_least": 0.5}, detail="accuracy fell.")
+AGREES = Evidence("replay", 0.0, numbers={"agrees": 1.0}, detail="the copy agrees.")
+DIFFERS = Evidence("replay", 0.2, decides="model-tampering", detail="outputs differ.")
+OTHER_BYTES = Evidence("bytes", 1.0, decides="unrecorded-deployment", detail="other bytes, validly signed.")
+SURROGATE = Evidence("surrogate", 0.0, detail="no better.")
+MOVED = Evidence("inputs", 0.9, numbers={"told_apart": 1.0}, detail="the inputs moved.")
+
+
+def test_a_fact_beats_every_statistic() -> None:
+    diagnosis = decide([DIFFERS, FELL], weights=SURE)
+    assert diagnosis.verdict == "model-tampering"
+    assert diagnosis.probabilities["model-tampering"] > 0.98
+    assert diagnosis.escalate
+
+
+def test_bytes_come_before_replay() -> None:
+    # A validly signed version served unrecorded answers otherwise than the recorded copy, and lawfully so.
+    diagnosis = decide([OTHER_BYTES, DIFFERS], weights=SURE)
+    assert diagnosis.verdict == "unrecorded-deployment"
+    assert diagnosis.escalate
+
+
+def test_without_a_fact_the_likeliest_cause_wins() -> None:
+    diagnosis = decide([AGREES, FELL], weights=SURE)
+    assert diagnosis.verdict == "concept-drift"
+    assert diagnosis.favours["concept"] == "concept-drift"
+    assert sum(diagnosis.probabilities.values()) == pytest.approx(1.0)
+
+
+def test_no_cause_under_a_half_is_named() -> None:
+    diagnosis = decide([AGREES, FELL], weights=weights())
+    assert diagnosis.verdict == "unknown"
+    assert "cannot be told" in diagnosis.explanation[0]
+
+
+def test_without_copy_reference_and_labels_nothing_about_the_model_is_named() -> None:
+    calm = weights(intact=[0.0, 8.0])
+    assert decide([MOVED, AGREES], weights=calm).verdict == "intact"
+    assert decide([MOVED], weights=calm).verdict == "unknown"
+
+
+def test_labels_alone_cannot_tell_the_model_from_the_world() -> None:
+    tampered = weights(model_tampering=[8.0, 0.0])
+    assert decide([FELL], weights=tampered).verdict == "unknown"
+    assert decide([FELL, SURROGATE], weights=tampered).verdict == "model-tampering"
+
+
+def test_nobody_is_accused_of_an_attack_that_changed_nothing() -> None:
+    tampered = weights(model_tampering=[8.0, 0.0])
+    steady = replace(FELL, numbers={"fall": 1.0, "fall_at_least": 0.0})
+    assert decide([steady, SURROGATE], weights=tampered).verdict == "unknown"
+
+
+def test_inputs_alone_can_show_a_covariate_shift() -> None:
+    assert decide([MOVED], weights=SURE).verdict == "covariate-drift"
+
+
+def test_a_prior_moves_the_probability_and_must_be_positive() -> None:
+    even = weights(concept_drift=[1.0, 0.0])
+    low = decide([AGREES, FELL], weights=even, priors={"concept-drift": 0.1})
+    high = decide([AGREES, FELL], weights=even, priors={"concept-drift": 10.0})
+    assert low.probabilities["concept-drift"] < 0.1
+    assert high.probabilities["concept-drift"] > 0.8
+    with pytest.raises(ValueError, match="above 0"):
+        decide([AGREES, FELL], weights=even, priors={"intact": 0.0})
+
+
+def test_where_the_model_is_proven_and_nothing_fell_no_cause_is_looked_for() -> None:
+    steady = Evidence("concept", 0.0, numbers={"fall": 0.0, "fall_at_least": 0.0}, detail="accuracy is steady.")
+    share = decide([AGREES, steady], weights=weights(), priors={}).probabilities["intact"]
+    assert share > 2 * decide([SURROGATE, steady], weights=weights(), priors={}).probabilities["intact"]
+    assert decide([AGREES, FELL], weights=weights(), priors={}).probabilities["intact"] < 0.2
+
+
+def test_security_is_called_when_an_attack_is_possible_and_something_fell() -> None:
+    maybe = weights(concept_drift=[3.0, 0.0], model_tampering=[1.2, 0.0])
+    assert decide([AGREES, FELL], weights=maybe).escalate
+    steady = replace(FELL, numbers={"fall": 1.0, "fall_at_least": 0.0})
+    assert not decide([AGREES, steady], weights=maybe).escalate
+    assert not decide([AGREES, FELL], weights=SURE).escalate
+
+
+def test_the_verdict_prints_with_the_documented_keys() -> None:
+    missing = Evidence("labels", missing="wait for labels")
+    body = json.loads(json.dumps(decide([AGREES, FELL, missing], weights=SURE).to_json()))
+    assert {"verdict", "scope", "silent", "probabilities", "evidence", "escalate", "actions"} <= set(body)
+    assert set(body["probabilities"]) == set(VERDICTS) - {"unknown"}
+    assert all({"name", "value", "favours", "detail", "missing"} <= set(item) for item in body["evidence"])
+    assert body["evidence"][2]["missing"] == "wait for labels"
+    assert body["evidence"][2]["contribution"] is None
+
+
+@pytest.mark.parametrize("evidence", [[DIFFERS], [OTHER_BYTES], [AGREES, FELL], [FELL]])
+def test_three_sentences_tell_what_why_and_what_to_do(evidence: list[Evidence]) -> None:
+    diagnosis = decide(evidence, weights=SURE)
+    assert len(diagnosis.explanation) == 3
+    assert all(len(sentence) > 10 and sentence.endswith(".") for sentence in diagnosis.explanation)
+    assert diagnosis.actions
+
+
+def test_what_to_do_about_an_unknown_cause_depends_on_what_is_missing() -> None:
+    assert "more rows" in decide([AGREES, FELL], weights=weights()).actions[0]
+    gap = Evidence("labels", missing="wait for labels")
+    assert "missing evidence" in decide([AGREES, FELL, gap], weights=weights()).actions[0]
+
+
+def test_weights_survive_the_file_and_damage_is_said() -> None:
+    text = json.dumps(SURE.to_json())
+    assert Weights.parse(text).coefficients.tolist() == SURE.coefficients.tolist()
+    for bad in (b"", b"{}", b"[1]", text.replace('"spread"', '"sp"')):
+        with pytest.raises(DiagnosisError, match="damaged"):
+            Weights.parse(bad)
+
+
+def test_a_missing_measure_speaks_for_nothing_and_a_huge_one_for_three() -> None:
+    assert SURE.standardised([Evidence("inputs", missing="none")]).tolist() == [0.0, 0.0]
+    assert SURE.standardised([Evidence("concept", numbers={"fall": 1e9})])[0] == 3.0
+
+
+def test_the_shipped_weights_say_how_they_were_made_and_scored() -> None:
+    made: Any = shipped().made
+    assert made["by"] == "benchmarks/diagnosis/run.py"
+    assert made["left_out"]["all"]["attacks_found"] >= 0.95
+    assert made["left_out"]["all"]["attacks_false"] <= 0.01
+    assert set(shipped().verdicts) == set(CAUSES)
