@@ -19,7 +19,7 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoes
 
 from assay.dashboard import charts, pages
 from assay.dashboard.sessions import COOKIE, Session, Sessions
-from assay.errors import AssayError, ConfigError, IncidentError
+from assay.errors import AssayError, ConfigError, IncidentError, LogError
 from assay.project.auditing import proof_of
 from assay.project.health import model_health, project_health
 
@@ -228,7 +228,7 @@ def _read(app: FastAPI, desk: Desk) -> None:
         whole = project_health(project, now=desk.clock())
         health = model_health(project, name, whole.incidents, now=desk.clock())
         with desk.drawing:
-            shown = pages.model_page(project, health)
+            shown = pages.model_page(project, health, desk.clock())
         values = {"model": health, "log": whole.log, "checkpoint": whole.checkpoint, "refresh": True, **shown}
         return desk.page(request, "model.html", values)
 
@@ -248,9 +248,15 @@ def _read(app: FastAPI, desk: Desk) -> None:
         size = project.log.size()
         end = size if before is None else max(0, min(before, size))
         first = max(0, end - PAGE)
-        found = project.log.entries(after=first - 1, limit=end - first)[::-1] if end else []
+        found, trouble = [], ""
+        try:
+            found = project.log.entries(after=first - 1, limit=end - first)[::-1] if end else []
+        except LogError as err:
+            trouble = err.message
         check = project_health(project, now=desk.clock()).log
-        return desk.page(request, "log.html", {"entries": found, "older": first or None, "log": check})
+        return desk.page(
+            request, "log.html", {"entries": found, "older": first or None, "log": check, "trouble": trouble}
+        )
 
     @app.get("/log/{position}")
     def entry(request: Request, position: int) -> Response:

@@ -11,11 +11,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from html import escape
+from itertools import pairwise
 
 NARROW, WIDE = 330, 680  # widths in px: a phone, and one of two columns on a desk
 HEIGHT = 170
+LONGEST_STEP = 4  # times the usual distance of two points: a longer one is a gap
 
 CONFIG: Mapping[str, object] = {
     "background": "transparent",
@@ -108,12 +111,15 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
         "scale": {"zero": False, "nice": True},
         "axis": {"tickCount": 4, **({"format": "%"} if chart.percent else {})},
     }
-    data = {"values": [{"time": p.time, "value": p.value, "low": p.low, "high": p.high} for p in chart.points]}
+    data = {"values": _rows(chart.points)}
     x = {"x": times}
+    part = {"detail": {"field": "part", "type": "nominal"}}
     band = {"y": {**values, "field": "low"}, "y2": {"field": "high"}}
-    layers.append({"mark": {"type": "area", "color": "var(--accent)", "opacity": 0.18}, "encoding": {**x, **band}})
+    layers.append(
+        {"mark": {"type": "area", "color": "var(--accent)", "opacity": 0.18}, "encoding": {**x, **band, **part}}
+    )
     line = {"type": "line", "color": "var(--accent)", "strokeWidth": 1.6}
-    layers.append({"mark": line, "encoding": {**x, "y": values}})
+    layers.append({"mark": line, "encoding": {**x, "y": values, **part}})
     if chart.level is not None:
         rule = {"type": "rule", "color": "currentColor", "opacity": 0.55, "strokeDash": [4, 4]}
         layers.append({"data": {"values": [{"value": chart.level}]}, "mark": rule, "encoding": {"y": values}})
@@ -127,6 +133,19 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
         "layer": layers,
         "config": CONFIG,
     }
+
+
+def _rows(points: Sequence[Point]) -> list[dict[str, object]]:
+    """The points as data, each with the stretch it belongs to: no line is drawn over a time without rows."""
+    moments = [datetime.fromisoformat(point.time) for point in points]
+    steps = sorted(later - earlier for earlier, later in pairwise(moments))
+    usual = steps[len(steps) // 2] if steps else timedelta(0)
+    stretch, rows = 0, []
+    for at, point in enumerate(points):
+        if at and moments[at] - moments[at - 1] > LONGEST_STEP * usual:
+            stretch += 1
+        rows.append({"time": point.time, "value": point.value, "low": point.low, "high": point.high, "part": stretch})
+    return rows
 
 
 def _dates(points: Sequence[Point]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
 from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, svg
+from assay.errors import LogError
 from assay.monitoring import store as monitoring
 from assay.monitoring.store import StoredAlarm
 from assay.project.curves import Drawn as Window
@@ -23,6 +25,7 @@ SHOWN_WINDOWS = 240
 LISTED_WINDOWS = 30
 DRIFTING = 8
 CLASS = "accuracy:class="
+DRAWN_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def draw(chart: Chart) -> Drawn:
     return Drawn(chart.title, svg(chart, WIDE), svg(chart, NARROW), chart.points[-LISTED_WINDOWS:][::-1])
 
 
-def model_page(project: Project, health: ModelHealth) -> dict[str, object]:
+def model_page(project: Project, health: ModelHealth, now: datetime) -> dict[str, object]:
     """Everything of one model's page that is not in its health."""
     windows = curves(project, health.name)[-SHOWN_WINDOWS:]
     alarms = monitoring.alarms(project.state, health.name)
@@ -66,7 +69,7 @@ def model_page(project: Project, health: ModelHealth) -> dict[str, object]:
         "diagnosis": body,
         "probabilities": _probabilities(body),
         "evidence": _evidence(body),
-        "history": history(project, health.name),
+        "history": history(project, health.name, now),
     }
 
 
@@ -130,9 +133,21 @@ def _about(alarm: str, signal: str) -> bool:
 
 
 def _points(windows: Sequence[Window], signal: str) -> tuple[Point, ...]:
-    return tuple(
-        Point(window.start, *window.values[signal]) for window in windows if signal in window.values and window.rows
-    )
+    """The curve of a signal, at most `DRAWN_POINTS` points: neighbours are pooled, weighted by their rows."""
+    found = [window for window in windows if signal in window.values and window.rows]
+    size = -(-len(found) // DRAWN_POINTS) or 1
+    return tuple(_pooled(found[at : at + size], signal) for at in range(0, len(found), size))
+
+
+def _pooled(windows: Sequence[Window], signal: str) -> Point:
+    """One point for some neighbouring windows; the interval is that of a weighted mean of independent figures."""
+    rows = [window.rows for window in windows]
+    total = sum(rows)
+    figures = [window.values[signal] for window in windows]
+    value = sum(n * figure[0] for n, figure in zip(rows, figures, strict=True)) / total
+    below = math.sqrt(sum((n * (mid - low)) ** 2 for n, (mid, low, _) in zip(rows, figures, strict=True))) / total
+    above = math.sqrt(sum((n * (high - mid)) ** 2 for n, (mid, _, high) in zip(rows, figures, strict=True))) / total
+    return Point(windows[0].start, value, value - below, value + above)
 
 
 def _marks(points: Sequence[Point], alarms: Sequence[StoredAlarm], live: Sequence[Deployment]) -> tuple[Mark, ...]:
@@ -175,7 +190,7 @@ def _words(favours: object) -> str:
     return ", ".join(map(str, favours)) if isinstance(favours, Sequence | Mapping) else ""
 
 
-def history(project: Project, name: str) -> list[Happened]:
+def history(project: Project, name: str, now: datetime) -> list[Happened]:
     """Signatures, reviews, gate decisions, deployments and baselines of a model, newest first."""
     words = {
         "model.signed": "Signed",
@@ -188,7 +203,10 @@ def history(project: Project, name: str) -> list[Happened]:
         "model.rolled-back": "Rolled back",
         "baseline.learned": "Baseline learned",
     }
-    found = project.log.entries(kinds=list(words), subject=name)[-14:][::-1]
+    try:
+        found = project.log.entries(kinds=list(words), subject=name)[-14:][::-1]
+    except LogError as err:  # the page must be readable above all when the log was edited
+        return [Happened(now, "The log is damaged", err.message, None)]
     return [
         Happened(one.entry.time, words[one.entry.kind], _said(one.entry.kind, one.entry.data), one.position)
         for one in found

@@ -99,7 +99,7 @@ class BikeStory:
             if watched.diagnosis is not None:
                 seen.append(Seen(day, watched.diagnosis))
                 self._say.diagnosis(now, watched.diagnosis)
-                if watched.diagnosis.verdict != UNKNOWN:
+                if watched.diagnosis.verdict not in (UNKNOWN, INTACT):
                     break
         return seen
 
@@ -107,7 +107,7 @@ class BikeStory:
         """Fit again on the first half of what came since, and compare both on the second half."""
         half = self._live.num_rows // 2
         folder = self._stage.folder / "retrained"
-        bikes.train(pa.concat_tables([self._train, self._live.slice(0, half)]), folder)
+        bikes.train(self._live.slice(0, half), folder)  # without the old labels, which teach the old relation
         later = self._live.slice(half)
         truth = np.array(later.column(bikes.LABEL).to_pylist())
         shares = []
@@ -133,8 +133,8 @@ def chapter_7(stage: Stage, say: Teller) -> Told:
             labels[row] = "dry" if labels[row] == "rain" else "rain"
         column = table.column_names.index("label")
         pyarrow.parquet.write_table(table.set_column(column, "label", pa.array(labels)), path)
-    report = verify_data(stage.project, "rain", now=stage.today)
-    stage.project.tell(stage.today)
+    report = verify_data(stage.project, "rain", now=stage.now)
+    stage.project.tell(stage.now)
     found = [finding for finding in report.findings if finding.rule == "data.label-changed"]
     named = [row for finding in found for row in _rows(str(finding.numbers["rows"]))]
     verdict = f"{len(named)} label flips named" if report.changed else INTACT
@@ -156,8 +156,8 @@ def chapter_8(stage: Stage, say: Teller) -> Told:
     say.chapter(8, "an entry of the audit log is edited in its database")
     edited = stage.attacked(8)
     position = _edit(stage) if edited else -1
-    report = verify_log(stage.project, now=stage.today)
-    stage.project.desk.deliver(stage.today)
+    report = verify_log(stage.project, now=stage.now)
+    stage.project.desk.deliver(stage.now)
     verdict = {"sound": "sound", "broken": "log edited", "unwitnessed": "cannot tell"}[report.state]
     evidence = "; ".join(finding.detail for finding in report.findings) or f"all {report.size} entries as written"
     right = (report.state == "broken" and str(position) in evidence) if edited else report.state == "sound"

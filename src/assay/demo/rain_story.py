@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from assay.artifacts.snapshot import Snapshot
 from assay.demo import rain
-from assay.demo.stage import RELEASE, REQUESTER, Stage, Told
+from assay.demo.stage import ANNA, BEN, RELEASE, REQUESTER, Stage, Told
 from assay.demo.telling import Teller
 from assay.diagnosis.verdict import Diagnosis
 from assay.errors import VerificationError
@@ -90,6 +90,7 @@ class RainStory:
         seen = self._watch(FIRST.reference.stop, FIRST.end, step=90, stop=False)
         if not seen:
             self._say.line("nothing beyond tolerance and natural variation")
+        self._stage.close("rain", ANNA, "the world changed; the model is retrained", self._day(FIRST.end))
         verdicts = [one.diagnosis.verdict for one in seen]
         right = all(one in NATURAL for one in verdicts)
         evidence = seen[-1].why() if seen else "no alarm in five and a half years"
@@ -121,6 +122,7 @@ class RainStory:
         self._say.line(f"security was {'' if alerted else 'not '}told")
         if flipped:
             releasing.rollback(stage.project, "rain", reason="one bit flipped on disk", now=now + 3 * SOON)
+            stage.close("rain", ANNA, "one bit flipped on disk; the copy was put back", now + 3 * SOON)
             self._say.line("the verified known-good copy was put back in place")
         right = (verdict != INTACT and alerted and "model.skops" in evidence) if flipped else verdict == INTACT
         truth = "one bit flipped" if flipped else "untouched"
@@ -146,6 +148,7 @@ class RainStory:
                 self._say.line("that process is stopped; the signed model serves again (its last days are still seen)")
                 self._import(rest, predictor, root)
                 self._watch(rest.start, rest.stop, step=90, stop=False)
+                stage.close("rain", BEN, "a process served edited weights; it was stopped", self._day(rest.stop))
         tampered = stage.attacked(4)
         verdict = seen[-1].diagnosis.verdict if seen else INTACT
         if not seen:

@@ -134,6 +134,7 @@ class Stage:
         folder: The demo's own folder.
         project: The project in it.
         keys: Private keys by identity: the release pipeline's and two approvers'.
+        now: The present.
         today: Midnight after the last replayed day, UTC.
         without: Chapters whose attack is left out.
         told: What was told so far.
@@ -142,12 +143,13 @@ class Stage:
     folder: Path
     project: Project
     keys: Mapping[str, PemSigner]
+    now: datetime
     today: datetime
     without: frozenset[int]
     told: list[Told] = field(default_factory=list)
 
     @classmethod
-    def set_up(cls, folder: Path, *, today: datetime, without: frozenset[int]) -> Stage:
+    def set_up(cls, folder: Path, *, now: datetime, without: frozenset[int]) -> Stage:
         """Make the folder anew, with a project, keys and a trust store in it.
 
         Raises:
@@ -165,6 +167,7 @@ class Stage:
         urls = {name: f"file://{alerts / name}.jsonl" for name in ("security", "owners")}
         (folder / "assay.toml").write_text(CONFIG.format(**urls), encoding="utf-8")
         shutil.copytree(Path(__file__).parent / "suites", folder / "checks", ignore=shutil.ignore_patterns("__*"))
+        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         begin = today - timedelta(days=6000)
         project = Project.open(folder / "assay.toml", now=begin, actor=REQUESTER)
         keys = {}
@@ -173,7 +176,7 @@ class Stage:
             path = folder / "keys" / f"{identity.split('@')[0]}.pem"
             keys[identity] = generate(path, passphrase=None)
             trust_key(project, identity, path.with_suffix(".pub"), until=None, now=begin)
-        return cls(folder, project, keys, today, without)
+        return cls(folder, project, keys, now, today, without)
 
     def write(self, table: pa.Table, place: str) -> Path:
         """Write a Parquet file below the folder."""
@@ -209,6 +212,14 @@ class Stage:
         releasing.deploy(self.project, name, now=now)
         watching.learn_baseline(self.project, name, now=now)
         self.project.tell(now)
+
+    def close(self, model: str, who: str, reason: str, now: datetime) -> None:
+        """Somebody takes and resolves every open incident of a model."""
+        for one in self.project.desk.list(model=model):
+            if one.state == "open":
+                self.project.desk.acknowledge(one.id, who, now)
+            if one.state != "resolved":
+                self.project.desk.resolve(one.id, who, reason, now)
 
     def attacked(self, chapter: int) -> bool:
         """Whether the attack of a chapter takes place."""

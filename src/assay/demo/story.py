@@ -17,6 +17,7 @@ from assay.demo.telling import Teller
 from assay.errors import ConfigError
 from assay.project import integrity
 from assay.project.data import verify_data
+from assay.project.validating import validate_model
 
 ATTACKS = frozenset({3, 4, 5, 6, 7, 8})
 
@@ -40,8 +41,7 @@ def tell(folder: Path, *, now: datetime, without: frozenset[int], say: Callable[
         raise ConfigError(f"chapter {strange[0]} has no attack to leave out; chapters with one are {attacks}")
     began = time.monotonic()
     rain_csv, bikes_csv = fetch(RAIN), fetch(BIKES)
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    stage = Stage.set_up(folder, today=today, without=without)
+    stage = Stage.set_up(folder, now=now, without=without)
     teller = Teller(say)
     rain = RainStory(stage, teller, rain_csv)
     chapters: list[Callable[[], Told]] = [
@@ -64,10 +64,14 @@ def tell(folder: Path, *, now: datetime, without: frozenset[int], say: Callable[
 
 
 def _looked_at(stage: Stage) -> Stage:
-    """What a scheduler would have done by today, so that the dashboard shows fresh checks."""
-    for name in stage.project.config.models:
-        integrity.verify_model(stage.project, name, now=stage.today).close()
-    verify_data(stage.project, "bikes", now=stage.today)
+    """What a scheduler would have done by now, so that the dashboard shows how things stand."""
+    project = stage.project
+    for name in project.config.models:
+        integrity.verify_model(project, name, now=stage.now).close()
+        validate_model(project, name, suite=None, signer=None, now=stage.now)
+        project.monitor(name, stage.now)
+    verify_data(project, "bikes", now=stage.now)
+    project.tell(stage.now)
     return stage
 
 

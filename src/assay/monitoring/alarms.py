@@ -17,6 +17,7 @@ from assay.monitoring.walk import Opening
 from assay.monitoring.watching import Part, Watched
 
 _LEVEL = 0.95
+ABOUT_EQUAL = 1.0  # nats: starts whose evidence differs by less than a factor e cannot be told apart
 _VOLUME_SLOTS = 1e4
 
 
@@ -101,13 +102,18 @@ def describe(opening: Opening, watched: Watched, windows: Sequence[WindowCounts]
 
 
 def _strongest(opening: Opening, watched: Watched) -> tuple[Part, int]:
-    """The detector and the start whose evidence is largest, over every start, the latest of equals."""
+    """The detector and the start whose evidence is largest, over every start; of about equal ones the latest.
+
+    Windows before the change that had no event cost a rare question almost no evidence, so the largest alone
+    would begin too early.
+    """
     oldest = max(opening.start, opening.window - LOOK_BACKS[-1] + 1)
     first = np.arange(opening.window, oldest - 1, -1)
     last = np.full(len(first), opening.window)
     each = [part.watcher.log_evidence(first, last) for part in watched.parts]
     best = int(np.argmax([e.max() for e in each]))
-    return watched.parts[best], int(first[int(each[best].argmax())])
+    near = each[best] >= each[best].max() - ABOUT_EQUAL
+    return watched.parts[best], int(first[int(np.argmax(near))])
 
 
 def _share(

@@ -31,7 +31,7 @@ from assay.storage.clock import from_text
 MOST_ROWS = 5_000  # of each of the three tables a diagnosis compares
 MOST_REPLAYED = 50_000  # rows of one monitor run that are read for replay; each window gives a sample of them
 RECENT_WINDOWS = 4  # compared when nothing says since when
-ENOUGH_ROWS = 300
+ENOUGH_ROWS = 300  # so many rows stand for a time
 FEWEST_ROWS = 60  # evidence from fewer says nothing; small windows are joined until there are as many
 
 
@@ -215,16 +215,18 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
             start = from_text(window.start)
             recent = situation.rows(start, end)
     before = situation.rows(first, start) if first and start and first < start else recent.slice(0, 0)
+    if before.num_rows < ENOUGH_ROWS:  # a few days know no seasons: the reference is what it was before
+        before = before.slice(0, 0)
     source = reference_table(situation.project, situation.model.name, now=situation.now)
     reference = find_engine("duckdb").rows(source, time=situation.baseline.schema.time, limit=MOST_ROWS)
     return situation.case(before=before, recent=recent, reference=reference)
 
 
 def _onset(situation: Situation) -> datetime | None:
-    """Since when: the earliest start of a standing alarm, else the last few windows with enough rows."""
+    """Since when: the start of the newest standing alarm, else the last few windows with enough rows."""
     standing = [alarm for alarm in situation.evaluation.alarms if alarm.until is None]
-    if standing:
-        return min(from_text(alarm.since) for alarm in standing)
+    if standing:  # the newest happening, and of what it raised the surest
+        return from_text(max(standing, key=lambda alarm: (alarm.window, alarm.log_e)).since)
     rows = 0
     for count, window in enumerate(reversed(situation.windows), 1):
         rows += window.rows

@@ -138,7 +138,8 @@ def monitor_model(project: Project, name: str, now: datetime) -> Watched:
         trouble, start = replay_windows(situation, fresh)
         open_question = bool(fresh) and _unexplained(project, name, done.evaluation)
         if new or start is not None or (fresh and situation.bytes_differ) or open_question:
-            onset = start or min((from_text(alarm.since) for alarm in new), default=None)
+            surest = max(new, key=lambda alarm: alarm.log_e, default=None)
+            onset = start or (from_text(surest.since) if surest else None)
             found = diagnose(gather_case(situation, since=onset))
             _keep(project, name, found, now)
     _remember(project, name, done.evaluation, windows, differs=start is not None, now=now)
@@ -151,7 +152,7 @@ def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:
         return False
     query = select(diagnoses.c.verdict).where(diagnoses.c.model == name).order_by(diagnoses.c.id.desc()).limit(1)
     with reading(project.state) as connection:
-        return connection.execute(query).scalar() == "unknown"
+        return connection.execute(query).scalar() in {"unknown", "intact"}
 
 
 def _remember(
