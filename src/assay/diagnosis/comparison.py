@@ -75,6 +75,15 @@ class Comparison:
         """Whether performance can be compared at all."""
         return min(int(self.base.known.sum()), int(self.recent.known.sum())) >= MIN_KNOWN
 
+    @property
+    def lacking(self) -> str:
+        """Why performance cannot be compared, and what it would take."""
+        if not self.encoder.classified:
+            return (
+                "the answers are numbers, not classes, and performance is judged for classes only: replay still tells"
+            )
+        return "too few labels before or since: performance cannot be compared; wait for labels or load them"
+
     @cached_property
     def surrogate(self) -> Forest | None:
         """A stand-in for the model, fitted on the trusted labels only; None without labels of two classes."""
@@ -106,6 +115,12 @@ class Comparison:
         return old, new, share[: len(old)], share[len(old) :]
 
     @cached_property
+    def familiar(self) -> Frame:
+        """Recent rows of a kind that trusted rows are too: where a stand-in knows what it is talking about."""
+        _, new, _, share = self.domain
+        return new.take(share < FOREIGN)
+
+    @cached_property
     def blocks(self) -> tuple[Ints, ...]:
         """Trusted rows cut into stretches as long as the recent one: what is usual for such a stretch.
 
@@ -134,6 +149,7 @@ class Comparison:
 
 
 MIN_KNOWN = 20
+FOREIGN = 0.9  # a row this surely recent has no trusted neighbours to judge it by
 MAX_BLOCKS = 12
 
 

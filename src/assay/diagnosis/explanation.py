@@ -19,6 +19,7 @@ HEADLINE: Mapping[str, str] = {
     "backdoor": "The signed model itself answers to a trigger: a backdoor that was trained into it",
     "unknown": "The cause cannot be told from the evidence at hand",
 }
+UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "intact": ("Nothing to do; keep monitoring.",),
@@ -98,7 +99,7 @@ def explain(
         escalate: Whether security must be called.
     """
     return (
-        _what(verdict, probabilities, scope, silent=silent, slices=slices, onset=onset, gradual=gradual),
+        _what(verdict, probabilities, scope, missing, silent=silent, slices=slices, onset=onset, gradual=gradual),
         _why(verdict, force, missing),
         _do(verdict, actions, escalate=escalate),
     )
@@ -108,6 +109,7 @@ def _what(
     verdict: str,
     probabilities: Mapping[str, float],
     scope: str,
+    missing: Sequence[Evidence],
     *,
     silent: bool,
     slices: Sequence[Mapping[str, object]],
@@ -119,7 +121,8 @@ def _what(
         likely = sorted(probabilities.items(), key=lambda item: -item[1])[:2]
         return said + "; likeliest are " + " and ".join(f"{name} ({share:.0%})" for name, share in likely) + "."
     if verdict == "intact":
-        return said + "."
+        unjudged = next((item.missing for item in missing if item.name == "concept"), None)
+        return f"{said}." if unjudged is None else f"{UNJUDGED} ({unjudged})."
     said += f" ({probabilities[verdict]:.0%} sure)"
     if onset is not None:
         said += f", {'gradually since about' if gradual else 'since about'} {onset:%Y-%m-%d %H:%M} UTC"

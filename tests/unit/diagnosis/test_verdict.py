@@ -130,6 +130,11 @@ def test_three_sentences_tell_what_why_and_what_to_do(evidence: list[Evidence]) 
     assert diagnosis.actions
 
 
+def test_an_intact_model_whose_performance_was_not_judged_is_not_praised() -> None:
+    calm, gap = weights(intact=[0.0, 8.0]), Evidence("concept", missing="wait for labels")
+    assert "could not be judged (wait for labels)" in decide([AGREES, MOVED, gap], weights=calm).explanation[0]
+
+
 def test_what_to_do_about_an_unknown_cause_depends_on_what_is_missing() -> None:
     assert "more rows" in decide([AGREES, FELL], weights=weights()).actions[0]
     gap = Evidence("labels", missing="wait for labels")

@@ -10,13 +10,12 @@ from assay.inference.intervals import newcombe
 
 LEVEL = 0.95
 WEIGHT_CAP = 10.0  # no single row may speak for more than ten: importance weights have heavy tails
-LABELS = "too few labels before or since: performance cannot be compared; wait for labels or load them"
 
 
 def gather(comparison: Comparison) -> Evidence:
     """Fall of accuracy; what remains of it when earlier rows are weighted to look like recent ones."""
     if not comparison.labelled:
-        return Evidence("concept", missing=LABELS)
+        return Evidence("concept", missing=comparison.lacking)
     base, recent = comparison.base, comparison.recent
     n, m = int(base.known.sum()), int(recent.known.sum())
     good, good_now = n - int(base.wrong.sum()), m - int(recent.wrong.sum())
@@ -72,7 +71,7 @@ def gather_retraining(comparison: Comparison) -> Evidence:
     teach what trusted rows do not) from labels that no relation explains.
     """
     if not comparison.labelled:
-        return Evidence("retraining", missing=LABELS)
+        return Evidence("retraining", missing=comparison.lacking)
     base, recent = comparison.base, comparison.recent
     right = comparison.refit_recent == recent.label[recent.known]
     right_before = comparison.refit_base == base.label[base.known]

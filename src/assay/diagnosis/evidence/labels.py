@@ -6,7 +6,6 @@ import numpy as np
 
 from assay.diagnosis.comparison import FEWEST, Comparison
 from assay.diagnosis.evidence.base import Evidence
-from assay.diagnosis.evidence.concept import LABELS
 from assay.diagnosis.frames import UNKNOWN, Frame
 from assay.diagnosis.learners import Floats, auc, out_of_fold_share
 from assay.findings import Finding, Severity
@@ -18,7 +17,7 @@ RUN = 20
 def gather(comparison: Comparison) -> Evidence:
     """How predictable errors are from the inputs, and whether the labels themselves look right."""
     if not comparison.labelled:
-        return Evidence("labels", missing=LABELS)
+        return Evidence("labels", missing=comparison.lacking)
     base, recent = comparison.base, comparison.recent
     share, share_before = _shares(comparison, recent), _shares(comparison, base)
     moved = 0.5 * float(np.abs(share - share_before).sum())

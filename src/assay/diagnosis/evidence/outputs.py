@@ -10,6 +10,8 @@ from assay.diagnosis.evidence.base import Evidence
 
 def gather(comparison: Comparison) -> Evidence:
     """Total variation of the shares of answers, and the change of mean confidence."""
+    if not comparison.encoder.classified:
+        return Evidence("outputs", missing=comparison.lacking)
     old = comparison.before if (comparison.before.served >= 0).sum() >= FEWEST else comparison.reference
     new = comparison.recent
     rows, recent = old.served >= 0, new.served >= 0

@@ -93,8 +93,8 @@ def _detail(recent: Replay, before: Replay, *, changed: bool) -> str:
             )
         return f"the known-good copy gives the served output for {n - differing} of {n} recent rows{then}."
     where = ""
-    if recent.pairs:
-        (own, served), count = max(recent.pairs.items(), key=lambda item: item[1])
+    (own, served), count = max(recent.pairs.items(), key=lambda item: item[1], default=(("", ""), 0))
+    if count >= FEWEST_HARD:  # predicted numbers hardly ever repeat, and one row's values are nobody's business
         share = count / sum(recent.pairs.values())
         where = (
             f"; most often {served!r} was served where the signed copy says {own!r} "
@@ -113,6 +113,7 @@ def _findings(comparison: Comparison, recent: Replay) -> tuple[Finding, ...]:
             {"rows": count, "replayed": len(recent)},
         )
         for (own, served), count in sorted(recent.pairs.items(), key=lambda item: -item[1])[:5]
+        if count >= FEWEST_HARD
     ]
     at, frame = _replayed(comparison, recent)
     event = recent.hard[at].astype(np.float64) if recent.hard.any() else recent.differs[at].astype(np.float64)

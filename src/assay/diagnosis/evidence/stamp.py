@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from assay.diagnosis.comparison import FEWEST, Comparison
 from assay.diagnosis.evidence.base import Evidence
-from assay.diagnosis.evidence.concept import LABELS
 from assay.diagnosis.frames import class_texts
 from assay.diagnosis.learners import Floats, Ints
 from assay.errors import AssayError
@@ -31,7 +30,7 @@ def gather(comparison: Comparison) -> Evidence:
     trusted rows of the column are tried, so that extrapolation is not taken for a trigger.
     """
     if not comparison.labelled:
-        return Evidence("stamp", missing=LABELS)
+        return Evidence("stamp", missing=comparison.lacking)
     if comparison.case.known_good is None:
         return Evidence(
             "stamp", missing="no copy of the model to put the question to: keep a signed known-good copy (`assay sign`)"

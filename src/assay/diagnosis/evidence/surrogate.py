@@ -15,19 +15,25 @@ from assay.diagnosis.learners import Bools, Forest
 
 def gather(comparison: Comparison) -> Evidence:
     """Accuracy of the surrogate minus the deployed model's on the same rows, now against then."""
+    if not comparison.encoder.classified:
+        return Evidence("surrogate", missing=comparison.lacking)
     if comparison.surrogate is None:
         return Evidence(
             "surrogate",
             missing="no labelled reference to fit a stand-in on: give a reference with labels of two classes",
         )
     if not comparison.labelled:
-        return Evidence("surrogate", missing="too few recent labels: wait for them or load them with their request ids")
+        return Evidence("surrogate", missing=comparison.lacking)
     now, error = paired_gain(comparison.surrogate, comparison.recent)
     then, error_then = 0.0, 0.0
     # On the reference itself both have seen the rows, the model perhaps too: no fair "then".
     if comparison.base is comparison.before and len(comparison.before):
         then, error_then = paired_gain(comparison.surrogate, comparison.before)
     gain, wide = now - then, float(np.hypot(error, error_then))
+    numbers = {"gain": gain, "gain_now": now, "gain_at_least": min(gain, now), "sure": gain / (wide + 0.01)}
+    if int(comparison.familiar.known.sum()) >= FEWEST:
+        near, error = paired_gain(comparison.surrogate, comparison.familiar)
+        numbers |= {"gain_familiar": near - then, "sure_familiar": min(near - then, near) / (error + 0.01)}
     verb = "still does" if gain > 2 * wide and gain > 0 else "does no"
     return Evidence(
         "surrogate",
@@ -39,7 +45,7 @@ def gather(comparison: Comparison) -> Evidence:
             f"a stand-in fitted on trusted rows {verb} better than the deployed model on recent rows "
             f"({now:+.1%} now, {then:+.1%} before)."
         ),
-        numbers={"gain": gain, "gain_now": now, "gain_at_least": min(gain, now), "sure": gain / (wide + 0.01)},
+        numbers=numbers,
         notes={"now": round(now, 4), "then": round(then, 4)},
     )
 
@@ -70,6 +76,8 @@ def gather_mimic(comparison: Comparison) -> Evidence:
     leave the imitation where the inputs are in place, the model changed, not the world; with labels,
     who is right where they differ tells damage from the imitation's own weakness.
     """
+    if not comparison.encoder.classified:
+        return Evidence("mimic", missing=comparison.lacking)
     frame = comparison.trusted
     rows = np.flatnonzero(frame.served >= 0)
     recent = comparison.recent
@@ -90,6 +98,13 @@ def gather_mimic(comparison: Comparison) -> Evidence:
     now = float((said != recent.served)[answered].mean())
     wide = float(np.sqrt(max(now * (1 - now), 0.01) / answered.sum() + max(then * (1 - then), 0.01) / len(usual)))
     numbers = {"rise": now - then, "sure": (now - then) / (wide + 0.01)}
+    near = comparison.familiar
+    if int((near.served >= 0).sum()) >= FEWEST:
+        apart = (mimic.predict(near.filled) != near.served)[near.served >= 0]
+        numbers["rise_familiar"] = float(apart.mean()) - then
+    if int(near.known.sum()) >= FEWEST:
+        gain, error = paired_gain(mimic, near)
+        numbers["gain_familiar"] = gain / (error + 0.01)
     told = ""
     if int(recent.known.sum()) >= FEWEST:
         gain, error = paired_difference(said[recent.known] == recent.label[recent.known], ~recent.wrong[recent.known])

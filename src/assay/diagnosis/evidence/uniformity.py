@@ -9,7 +9,6 @@ from scipy.stats import chi2
 
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence.base import Evidence
-from assay.diagnosis.evidence.concept import LABELS
 from assay.diagnosis.slices import Slice, slices_of
 from assay.findings import Finding, Severity
 from assay.inference.intervals import newcombe
@@ -23,7 +22,7 @@ CAP = 30.0
 def gather(comparison: Comparison) -> Evidence:
     """Evenness of the fall over classes and regions, where it is worst, and how the wrong answers spread."""
     if not comparison.labelled:
-        return Evidence("uniformity", missing=LABELS)
+        return Evidence("uniformity", missing=comparison.lacking)
     base, recent = comparison.base, comparison.recent
     n, m = int(base.known.sum()), int(recent.known.sum())
     wrong, wrong_before = int(recent.wrong.sum()), int(base.wrong.sum())
