@@ -123,13 +123,9 @@ def _charts(
     for signal, title in wanted:
         points = _points(windows, signal)
         if points:
-            own = [alarm for alarm in alarms if _about(str(alarm.alarm.get("signal")), signal)]
+            own = [alarm for alarm in alarms if signal == "accuracy" or alarm.alarm.get("signal") == signal]
             charts.append(Chart(title, "share", points, _marks(points, own, live), normal.get(signal)))
     return charts
-
-
-def _about(alarm: str, signal: str) -> bool:
-    return alarm == signal or (signal == "accuracy" and alarm == "error")
 
 
 def _points(windows: Sequence[Window], signal: str) -> tuple[Point, ...]:
