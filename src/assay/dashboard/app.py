@@ -105,6 +105,7 @@ def create_app(project: Project, *, token: str, clock: Callable[[], datetime], s
     _guard(app, desk)
     _sign_in(app, desk)
     _read(app, desk)
+    _read_log(app, desk)
     _act(app, desk)
     return app
 
@@ -243,6 +244,22 @@ def _read(app: FastAPI, desk: Desk) -> None:
     def incident(request: Request, number: int) -> Response:
         return desk.page(request, "incident.html", {"shown": project.desk.show(number)})
 
+    @app.get("/api/health")
+    def health() -> Response:
+        return JSONResponse(project_health(project, now=desk.clock()).as_json(desk.clock()))
+
+    @app.get("/healthz")
+    def alive() -> Response:
+        return PlainTextResponse("ok")
+
+    @app.get("/favicon.svg")
+    def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml")
+
+
+def _read_log(app: FastAPI, desk: Desk) -> None:
+    project = desk.project
+
     @app.get("/log")
     def log(request: Request, before: int | None = None) -> Response:
         size = project.log.size()
@@ -262,18 +279,6 @@ def _read(app: FastAPI, desk: Desk) -> None:
     def entry(request: Request, position: int) -> Response:
         proof = proof_of(project, position)
         return desk.page(request, "entry.html", {"proof": proof, "pretty": pages.pretty(proof.entry)})
-
-    @app.get("/api/health")
-    def health() -> Response:
-        return JSONResponse(project_health(project, now=desk.clock()).as_json(desk.clock()))
-
-    @app.get("/healthz")
-    def alive() -> Response:
-        return PlainTextResponse("ok")
-
-    @app.get("/favicon.svg")
-    def icon() -> Response:
-        return Response(ICON, media_type="image/svg+xml")
 
 
 def _act(app: FastAPI, desk: Desk) -> None:

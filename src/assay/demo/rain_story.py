@@ -48,7 +48,7 @@ class Version:
 FIRST = Version(train=range(4_500), reference=range(4_500, 7_500), end=9_500)
 SECOND = Version(train=range(8_000, 9_700), reference=range(9_700, 11_000), end=rain.LAST_ROW)
 TAMPERED = range(11_500, rain.FAULT_ROW)
-FLIPPED_BYTE = 600  # an offset inside the first array of the file
+FLIPPED_BYTE = 640  # an offset inside the numbers of the first array of the file
 
 
 @dataclass(frozen=True, slots=True)
