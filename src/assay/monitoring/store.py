@@ -156,7 +156,9 @@ def alarms(engine: Engine, model: str) -> tuple[StoredAlarm, ...]:
     with reading(engine) as connection:
         rows = connection.execute(query).mappings().all()
         ours = outbox.c.key.startswith(f"{OUTBOX}{model}:", autoescape=True)
-        places = dict(connection.execute(select(outbox.c.key, outbox.c.drained).where(ours)).tuples().all())
+        places = {
+            row.key: row.drained for row in connection.execute(select(outbox.c.key, outbox.c.drained).where(ours))
+        }
     logged = [_key(model, row["baseline"], row["signal"], row["slice"], row["window"]) for row in rows]
     return tuple(_alarm(row, places.get(key)) for row, key in zip(rows, logged, strict=True))
 
