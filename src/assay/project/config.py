@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from assay.errors import ConfigError
 from assay.storage.clock import parse_span
 
 FILE_NAME = "assay.toml"
+ROWS = re.compile(r"\s*0*[1-9][0-9]{0,8}\s*rows\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,9 @@ def parse(data: Mapping[str, object], *, root: Path) -> ProjectConfig:
 
 def _model(name: str, data: object, root: Path) -> ModelConfig:
     where = f"[models.{name}]"
+    if not name.isprintable() or not name.strip() or name.startswith(".") or "/" in name or "\\" in name:
+        # It names folders of copies and reports: it must not lead out of them.
+        raise ConfigError(f"[models] has {name!r}, which is no name for a model: write letters, digits, hyphens")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where} is {type(data).__name__}, a table with at least `path` is wanted")
     keys = _Keys(data, where)
@@ -249,7 +254,7 @@ def _monitoring(data: Mapping[str, object], where: str) -> Monitoring:
     keys = _Keys(data, where)
     default = Monitoring()
     monitor = Monitoring(
-        window=keys.text("window", default.window) or default.window,
+        window=keys.window("window", default.window),
         false_alarm_every=keys.span("false_alarm_every", default.false_alarm_every),
     )
     keys.nothing_else()
@@ -349,6 +354,16 @@ class _Keys:
             return parse_span(value)
         except ConfigError as err:
             raise ConfigError(f"{self._where} {key}: {err.message}") from err
+
+    def window(self, key: str, default: str) -> str:
+        value = self.text(key, default) or default
+        if not ROWS.fullmatch(value):
+            try:
+                parse_span(value)
+            except ConfigError as err:
+                wanted = "a span (1d, 6h) or a number of rows (1000rows)"
+                raise self._wrong(key, value, wanted) from err
+        return value
 
     def nothing_else(self) -> None:
         unknown = sorted(set(self._data) - self._asked)
