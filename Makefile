@@ -12,7 +12,8 @@ demo: $(READY)
 	$(BIN)/assay demo
 
 serve: $(READY)
-	$(BIN)/assay serve
+	test -d .assay-demo || $(BIN)/assay demo
+	$(BIN)/assay serve --project .assay-demo
 
 test: $(READY) $(INTEROP)
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -26,5 +28,6 @@ def demo(*, without: tuple[int, ...], folder: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([row.as_json() for row in told], indent=2, ensure_ascii=False))
     else:
-        click.echo(f"   look at it: assay serve --project {folder}")
+        program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "assay"
+        click.echo(f"   look at it: {program} serve --project {folder}")
     return 0 if all(row.right for row in told) else 1

@@ -284,5 +284,5 @@ class RainStory:
 
 def _columns(diagnosis: Diagnosis) -> str:
     """Which columns moved where, as the evidence about the pipeline says."""
-    said = [item.detail for item in diagnosis.evidence if item.name in ("pipeline", "inputs") and item.detail]
-    return said[0] if said else diagnosis.explanation[1]
+    said = {item.name: item.detail for item in diagnosis.evidence if item.detail}
+    return next((said[name] for name in ("pipeline", "inputs") if name in said), diagnosis.explanation[1])
