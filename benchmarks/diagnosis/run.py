@@ -243,6 +243,8 @@ def report(results: dict[str, dict[str, object]], single: dict[str, float], made
         "attacks_found",
         "attacks_false",
         "local_drift_called_attack",
+        "attacks_escalated",
+        "others_escalated",
         "data_faults_found",
     )
     lines += [f"| {mask} | " + " | ".join(f"{r['figures'][k]:.1%}" for k in keys) + " |" for mask, r in results.items()]
