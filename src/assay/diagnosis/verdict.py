@@ -202,6 +202,8 @@ def _supported(best: str, share: float, items: Mapping[str, Evidence]) -> bool:
 
     if share < MAJORITY or (best in ATTACKS and not _fell_or_differs(items)):
         return False  # nobody is accused of an attack that changed nothing
+    if best == "intact" and items.get("replay", Evidence("replay")).notes.get("hard"):
+        return False  # too few to accuse anybody, but an output the signed copy does not give is not nothing
     if there("replay") or there("surrogate"):
         return True
     if there("concept"):

@@ -160,3 +160,11 @@ def test_the_shipped_weights_say_how_they_were_made_and_scored() -> None:
     assert made["left_out"]["all"]["attacks_found"] >= 0.95
     assert made["left_out"]["all"]["attacks_false"] <= 0.01
     assert set(shipped().verdicts) == set(CAUSES)
+
+
+def test_one_odd_output_accuses_nobody_but_is_not_called_intact() -> None:
+    calm = weights(intact=[-8.0, 0.0])
+    still = Evidence("concept", -1.0, numbers={"fall": -1.0, "fall_at_least": -1.0}, detail="nothing fell.")
+    odd = Evidence("replay", 1 / 60, notes={"hard": 1}, detail="1 of 60 outputs differs.")
+    assert decide([AGREES, still], weights=calm).verdict == "intact"
+    assert decide([odd, still], weights=calm).verdict == "unknown"
