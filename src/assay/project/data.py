@@ -19,6 +19,7 @@ from assay.project import checks
 from assay.project.config import Training
 from assay.project.project import Project
 from assay.release.store import save_statement, statements
+from assay.signing.sign import default_signature
 from assay.signing.statement import LINEAGE, open_envelope, seal
 
 ROWS_IN_LOG = 1000  # positions of altered rows that one log entry lists; the finding counts them all
@@ -68,7 +69,8 @@ def sign_lineage(
     if model.training is None:
         return {}, {}
     found = fingerprint(model.training.path, label=model.training.label)
-    root = measure(model.path, ignore=ignore, signature=signature).root
+    place = signature or default_signature(model.path)  # the signature of the version before is no file of the model
+    root = measure(model.path, ignore=ignore, signature=place).root
     envelope = seal(lineage_statement(found, root, environment(), created=now), signer)
     sidecar.write(project.places.rows, name, found)
     save_statement(project.state, envelope, model=name, kind="lineage", root=root, created=now)

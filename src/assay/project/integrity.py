@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from assay.artifacts.measure import measure
 from assay.diagnosis.case import ByteFacts
 from assay.errors import AssayError, ConfigError, VerificationError
 from assay.keys.base import Signer
@@ -14,11 +15,11 @@ from assay.project import checks
 from assay.project.data import sign_lineage
 from assay.project.project import Project
 from assay.release.store import live_at
-from assay.signing.bundle import About
-from assay.signing.sign import Signed
+from assay.signing.bundle import About, parse
+from assay.signing.sign import Signed, default_signature
 from assay.signing.sign import sign as sign_path
 from assay.signing.signers import SignedBy
-from assay.signing.store import StoredVersions
+from assay.signing.store import StoredVersions, read_bounded
 from assay.signing.verify import VerifiedModel
 from assay.signing.verify import verify as verify_path
 from assay.storage.clock import utc_text
@@ -220,10 +221,17 @@ def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now:
 
 def measured_root(project: Project, name: str) -> str | None:
     """Root digest of the bytes that lie there, whoever signed them; None when they cannot be read."""
-    from assay.artifacts.measure import measure
-
     model = project.config.model(name)
+    place = default_signature(model.path)
     try:
-        return measure(model.path).root
+        return measure(model.path, ignore=_left_out(place), signature=place).root
     except AssayError:
         return None
+
+
+def _left_out(signature: Path) -> tuple[str, ...]:
+    """What a signature, good or bad, leaves out: without that no root could be compared with a signed one."""
+    try:
+        return parse(read_bounded(signature)).claim.ignore
+    except (AssayError, OSError):
+        return ()

@@ -9,7 +9,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Literal
 
-from assay.errors import ApprovalError, PolicyError, VerificationError
+from assay.errors import ApprovalError, ConfigError, PolicyError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import integrity
@@ -83,6 +83,8 @@ def candidate(project: Project, name: str, *, now: datetime) -> Candidate:
     evidence: list[Evidence] = []
     unreadable: list[Finding] = []
     data_root = ""
+    policy = project.config.model(name).policy
+    counted = policy.signed_by if policy else ()  # what others sign says nothing of what is reviewed
     for kind in PREDICATES:
         for envelope in store.statements(project.state, name, kind=kind, root=root):
             try:
@@ -90,9 +92,9 @@ def candidate(project: Project, name: str, *, now: datetime) -> Candidate:
             except VerificationError as err:
                 unreadable += err.findings
                 continue
-            if kind == "lineage":
+            if kind == "lineage" and evidence[-1].identity in counted:
                 data_root = _data_root(Statement.parse(envelope.payload))
-    reports = [one for one in evidence if one.kind == "validation"]
+    reports = [one for one in evidence if one.kind == "validation" and one.identity in counted]
     newest = max(reports, key=lambda one: (one.created is not None, one.created), default=None)
     return Candidate(
         verified, root, refusals, tuple(evidence), tuple(unreadable), data_root, newest.digest if newest else ""
@@ -149,6 +151,7 @@ def review(
 
     Raises:
         ApprovalError: No release was requested, or the key is nobody's who may approve.
+        ConfigError: It would last beyond the calendar.
         VerificationError: The key is not trusted.
     """
     policy = policy_of(project, name)
@@ -163,9 +166,11 @@ def review(
     if asked is None:
         raise ApprovalError(f"nobody has asked for {name} to go live: assay gate {name} asks")
     subject = _subject(name, found, policy, asked)
-    envelope = approval.approve(
-        subject, signer, decision=decision, reason=reason, created=now, expires=now + expires_after
-    )
+    try:
+        expires = now + expires_after
+    except OverflowError as err:
+        raise ConfigError("an approval that lasts beyond the year 9999 cannot be written: choose fewer days") from err
+    envelope = approval.approve(subject, signer, decision=decision, reason=reason, created=now, expires=expires)
     store.save_statement(project.state, envelope, model=name, kind="approval", root=found.root, created=now)
     kind = "approval.given" if decision == "approve" else "approval.rejected"
     data = {**subject.as_json(), "identity": identity, "reason": reason, "statement": envelope.digest}
