@@ -11,6 +11,12 @@ estimated share; E is at most that, so summing E over starts keeps the promise o
 part takes off what the finite baseline leaves open (a Gaussian average over the log-odds) and what varies by
 nature (the design effect D); it is first order, measured, not proved.
 
+Where the baseline has hardly any events there is no share to be near, and D is borrowed: up to D events of a window
+may have come together (a day's value, copied to all its hours) and count as one, in n / D tries. With ``t`` the upper
+limit that the baseline, counted likewise, leaves for the share of tries, and ``s'`` the events so counted::
+
+    nature = sum min(d s' - n / D K(t), cap)
+
 References:
     Shin, J., Ramdas, A. and Rinaldo, A. (2024). E-detectors: a nonparametric framework for sequential change
     detection. New England Journal of Statistics in Data Science 2(2), 229-260.
@@ -25,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.inference.natural import Floats, Ints, Natural
+from assay.inference.natural import Floats, Ints, Natural, grouped
 
 LOOK_BACKS: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Starts that are kept of the Shiryaev-Roberts sum, in windows back from now."""
@@ -54,6 +60,8 @@ class Watch:
         sign: +1 where a rise is looked for, -1 where a fall, (W,).
         at: Stratum of each window, (T,).
         cap: Most a single window may bring, in nats; None for no cap.
+        limit: Where the baseline has hardly any of what is looked for: upper limit of its share of the tries; NaN where
+            the share is known, (W,).
     """
 
     natural: Natural
@@ -61,6 +69,7 @@ class Watch:
     sign: Floats
     at: Ints
     cap: float | None
+    limit: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,17 @@ def paths(events: Floats, rows: Floats, watch: Watch) -> Paths:
     design = natural.design_at(rows)[..., None]
     nature = (gain - size * lifted[watch.at]) / design
     pull = size * moved[watch.at] / design
+    rare = np.flatnonzero(~np.isnan(watch.limit))
+    nature[:, rare], pull[:, rare] = _of_rare(events[:, rare], rows[:, rare], watch, rare), 0.0
     return Paths(_running(floor), _running(_capped(nature, watch.cap)), _running(pull), 2 * natural.info[:, None])
+
+
+def _of_rare(events: Floats, rows: Floats, watch: Watch, rare: Ints) -> Floats:
+    """Nature's part for the questions ``rare``: events in groups, against the limit, (T, len(rare), tilts)."""
+    design = watch.natural.pick(rare).design_at(rows)
+    gains = grouped(np.where(watch.sign[rare] > 0, events, rows - events), design)
+    cost = np.log1p(np.minimum(watch.limit[rare], 1.0)[:, None] * np.expm1(TILTS))
+    return np.asarray(TILTS * gains[..., None] - (rows / design)[..., None] * cost, dtype=np.float64)
 
 
 def log_evidence(path: Paths, first: Ints, last: Ints) -> Floats:

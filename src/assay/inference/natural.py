@@ -7,7 +7,7 @@ split of rows would hide exactly the variation that raises false alarms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 UPPER_TAIL = 0.10
-"""The design effect used is the upper end of its one-sided 90 % interval."""
+"""The design effect used is the upper end of its one-sided 90 % interval; so is the share of what was hardly ever."""
 
 FEWEST = 20
 """Events, and non-events, a question needs in the baseline before its own dispersion says anything."""
@@ -54,6 +54,7 @@ class Natural:
         rows: Rows in the whole baseline, (W,).
         window_rows: Mean rows of the windows that have any, (W,).
         windows: Windows in the baseline.
+        clusters: Events, non-events and rows of the whole baseline in groups that vary as one, `grouped`, (3, W).
     """
 
     share: Floats
@@ -63,6 +64,12 @@ class Natural:
     rows: Floats
     window_rows: Floats
     windows: int
+    clusters: Floats
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which questions have events and non-events enough to speak for themselves, (W,)."""
+        return np.asarray((self.events >= FEWEST) & (self.rows - self.events >= FEWEST))
 
     @property
     def varies(self) -> bool:
@@ -85,7 +92,7 @@ class Natural:
         Args:
             rows: Rows per window and question, (T, W).
         """
-        return 1 + (self.design - 1) * rows / np.maximum(self.window_rows, 1.0)
+        return _at_size(self.design, rows, self.window_rows)
 
     def pick(self, which: slice | npt.NDArray[np.bool_] | Ints) -> Natural:
         """The same for some of the questions."""
@@ -97,7 +104,22 @@ class Natural:
             rows=self.rows[which],
             window_rows=self.window_rows[which],
             windows=self.windows,
+            clusters=self.clusters[:, which],
         )
+
+    def borrow(self, design: float, events: Floats, rows: Floats) -> Natural:
+        """The same, where questions that cannot speak for themselves take a design effect learned elsewhere.
+
+        It is at most as if all rows of a window were one.
+
+        Args:
+            design: Design effect of something that varies like them.
+            events: Events per window and question, as learned from, (K, W).
+            rows: Rows per window and question, (K, W).
+        """
+        most = np.maximum(np.minimum(design, self.window_rows), 1.0)
+        taken = np.where(self.known, self.design, most)
+        return replace(self, design=taken, clusters=_clusters(events, rows, taken, self.window_rows))
 
 
 def learn(events: Floats, rows: Floats, *, stratum: Ints | None = None, signals: int | None = None) -> Natural:
@@ -133,7 +155,27 @@ def learn(events: Floats, rows: Floats, *, stratum: Ints | None = None, signals:
         learned = _design(left, variance, free[enough], window_rows[enough], count)
         design[enough] = np.maximum(learned, 1.0) * extra[enough]
         design[~enough] = np.median(design[enough])  # too rare to speak for themselves: as their kind
-    return Natural(share, strata, design, total, size, window_rows, windows)
+    clusters = _clusters(events, rows, design, window_rows)
+    return Natural(share, strata, design, total, size, window_rows, windows, clusters)
+
+
+def grouped(events: Floats, design: Floats) -> Floats:
+    """Events of a window in groups that vary as one: up to ``design`` events may have come together and are one.
+
+    Args:
+        events: Events per window and question, (T, W).
+        design: Design effect at the rows of that window, at least 1, (T, W).
+    """
+    return np.asarray(events / np.maximum(np.minimum(events, design), 1.0), dtype=np.float64)
+
+
+def _clusters(events: Floats, rows: Floats, design: Floats, window_rows: Floats) -> Floats:
+    at = _at_size(design, rows, window_rows)
+    return np.stack([grouped(events, at).sum(0), grouped(rows - events, at).sum(0), (rows / at).sum(0)])
+
+
+def _at_size(design: Floats, rows: Floats, window_rows: Floats) -> Floats:
+    return np.asarray(1 + (design - 1) * rows / np.maximum(window_rows, 1.0), dtype=np.float64)
 
 
 def _by_stratum(events: Floats, rows: Floats, share: Floats, stratum: Ints) -> tuple[Floats, Floats, Floats]:

@@ -11,6 +11,7 @@ import numpy as np
 from assay.inference.evidence import LOOK_BACKS
 from assay.inference.natural import Floats
 from assay.inference.sequence import rate_sequence
+from assay.monitoring.clock import readable
 from assay.monitoring.detectors.base import Question
 from assay.monitoring.signals import Family, SignalSpec, WindowCounts
 from assay.monitoring.walk import Opening
@@ -94,7 +95,7 @@ def describe(opening: Opening, watched: Watched, windows: Sequence[WindowCounts]
         log_e=log(opening.level),
         direction=_direction(watched, question),
         baseline_size=baseline,
-        detail=_sentence(watched, question, windows[first].start, (baseline, size, low, high)),
+        detail=_sentence(watched, question, readable(windows[first].start), (baseline, size, low, high)),
         family=spec.family,
         question=question.label,
         until=None if opening.calm is None else windows[opening.calm].end,

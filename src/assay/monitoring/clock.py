@@ -25,6 +25,12 @@ def instant(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+def readable(text: str) -> str:
+    """The instant for a person, in UTC: its date, and the hour and minute when it is not midnight."""
+    at = instant(text)
+    return f"{at:%Y-%m-%d}" if (at.hour, at.minute) == (0, 0) else f"{at:%Y-%m-%d %H:%M}"
+
+
 def weekday(text: str) -> int:
     """Day of the week of an instant in UTC, 0 for Monday."""
     return instant(text).weekday()

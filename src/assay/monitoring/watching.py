@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,15 +86,12 @@ def watch(
     baseline = [counts_of(spec, reference.windows) for spec in specs]
     live = [counts_of(spec, windows) for spec in specs]
     parts: list[list[Part]] = [[] for _ in specs]
-    for detector in built_in():
-        which = [i for i, spec in enumerate(specs) if detector.covers(spec)]
-        naturals = _learn(detector, [specs[i] for i in which], [baseline[i] for i in which], stratum)
-        for i, natural in zip(which, naturals, strict=True):
-            cap = None if _one_window_may_do(specs[i]) else cap_of(windows_per_alarm, weight[i])
-            if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
-                continue
-            view = View(specs[i], live[i], natural, floors, at, cap)
-            parts[i].append(Part(detector, natural, detector.watch(view)))
+    for i, detector, natural in _learn_all(specs, baseline, stratum):
+        cap = None if _one_window_may_do(specs[i]) else cap_of(windows_per_alarm, weight[i])
+        if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
+            continue
+        view = View(specs[i], live[i], natural, floors, at, cap)
+        parts[i].append(Part(detector, natural, detector.watch(view)))
     summed = [_by_stratum(counts, stratum) for counts in baseline]
     return tuple(Watched(s, summed[i], live[i], at, tuple(parts[i])) for i, s in enumerate(specs))
 
@@ -102,6 +99,39 @@ def watch(
 def _one_window_may_do(spec: SignalSpec) -> bool:
     """Failures and declared limits. Not the volume: the first or the last window of a table is often a part of one."""
     return spec.hard or spec.name == "failures"
+
+
+def _learn_all(
+    specs: Sequence[SignalSpec], baseline: Sequence[Floats], stratum: Ints | None
+) -> Iterator[tuple[int, Detector, Natural]]:
+    """What the baseline knows of each signal under each of its detectors, in the order of the shelf.
+
+    A question with hardly any events in the baseline (nulls, values beyond the range, the outer half-lines) cannot
+    tell how much it varies. It takes the largest design effect that the same column's values have shown: where a day
+    has one temperature, a day is cold or null as a whole. Where detectors disagree on it the smaller counts: each is an
+    upper end, and the larger comes from fewer signals learned together. Without such values it keeps that of its kind.
+    """
+    learned: list[tuple[int, Detector, Natural]] = []
+    largest: dict[tuple[str, str], float] = {}
+    for detector in built_in():
+        which = [i for i, spec in enumerate(specs) if detector.covers(spec)]
+        naturals = _learn(detector, [specs[i] for i in which], [baseline[i] for i in which], stratum)
+        for i, natural in zip(which, naturals, strict=True):
+            learned.append((i, detector, natural))
+            if specs[i].kind in ("ordered", "values") and natural.varies and natural.known.any():
+                column = _column(specs[i])
+                most = float(natural.design[natural.known].max())
+                largest[column] = min(largest.get(column, most), most)
+    for i, detector, natural in learned:
+        design = None if _one_window_may_do(specs[i]) else largest.get(_column(specs[i]))
+        if design is None or natural.known.all():
+            yield i, detector, natural
+        else:
+            yield i, detector, natural.borrow(design, *detector.tally(specs[i], baseline[i]))
+
+
+def _column(spec: SignalSpec) -> tuple[str, str]:
+    return spec.family, spec.column or spec.name
 
 
 def _learn(

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from assay.inference.evidence import LOOK_BACKS, TILTS, Watch, cap_of, e_bh, log_evidence, over_look_backs, paths
-from assay.inference.natural import Natural
+from assay.inference.natural import Natural, grouped
 
 
 def _known(p: float = 0.1, *, rows: float = 1e9, design: float = 1.0, windows: int = 60) -> Natural:
     one = np.array([p])
-    return Natural(one, one[None], np.array([design]), one * rows, np.array([rows]), np.array([1000.0]), windows)
+    size, window, groups = np.array([rows]), np.array([1000.0]), np.array([[p], [1 - p], [1.0]]) * rows / design
+    return Natural(one, one[None], np.array([design]), one * rows, size, window, windows, groups)
 
 
 def _watch(natural: Natural, *, floor: float = 0.0, sign: float = 1.0, cap: float | None = None, n: int = 1) -> Watch:
-    return Watch(natural, np.array([floor]), np.array([sign]), np.zeros(n, dtype=np.intp), cap)
+    return Watch(natural, np.array([floor]), np.array([sign]), np.zeros(n, dtype=np.intp), cap, np.array([np.nan]))
 
 
 def _at(events: float, rows: float, watch: Watch) -> float:
@@ -56,6 +59,25 @@ def test_one_window_brings_no_more_than_the_cap() -> None:
 
 def test_a_cap_is_kept_without_knowledge_of_variation_too() -> None:
     assert _at(900, 1000, _watch(_known(windows=2), cap=5.0)) <= 5.0
+
+
+def test_events_that_came_together_are_one() -> None:
+    events = np.array([[0.0], [1.0], [5.0], [24.0], [48.0]])
+    assert grouped(events, np.full((5, 1), 24.0))[:, 0] == pytest.approx([0, 1, 1, 1, 2])
+    assert grouped(events, np.ones((5, 1))) == pytest.approx(events)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_of_what_the_baseline_never_had_whole_windows_are_tries(sign: float) -> None:
+    # Windows of 1,000 rows that are events all or none: exact, E has expectation 1 at the limit.
+    limit, p = 0.03, 1e-6 if sign > 0 else 1 - 1e-6
+    watch = replace(_watch(_known(p, design=1000.0), sign=sign), limit=np.array([limit]))
+    none, every = ((0.0, 1000.0), (1000.0, 0.0))[sign < 0]
+    quiet, loud = _at(none, 1000, watch), _at(every, 1000, watch)
+    assert loud == pytest.approx(np.log(np.mean(np.exp(TILTS - np.log1p(limit * np.expm1(TILTS))))))
+    assert (1 - limit) * np.exp(quiet) + limit * np.exp(loud) <= 1 + 1e-9
+    assert _at(abs(none - 50), 1000, watch) == pytest.approx(loud)  # a part of a day is a day
+    assert loud < _at(every, 1000, _watch(_known(p), sign=sign)) / 100
 
 
 def test_empty_windows_say_nothing() -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from assay.inference.evidence import Paths, Watch, log_evidence, paths
-from assay.inference.natural import FEWEST, Floats, Ints, Natural
+from assay.inference.natural import FEWEST, UPPER_TAIL, Floats, Ints, Natural
 from assay.monitoring.detectors.base import Question, View
 from assay.monitoring.signals import SignalSpec
 
@@ -60,7 +60,8 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
     """Judge the windows by these questions.
 
     A question whose answer is too rare in the baseline to say "this share is known" is not asked for a fall, and
-    is asked for a rise only above what so few events leave possible.
+    is asked for a rise only above what so few events leave possible: in rows, and in groups of rows that may vary as
+    one. Not in groups where one window may do (failures, hard limits): those are facts about single rows.
 
     Args:
         view: The signal.
@@ -78,7 +79,8 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
         spread = natural.share * (1 - natural.share) / np.maximum(natural.rows, 1.0)
         floor = np.maximum(floor, _SHORT_SDS * np.sqrt(spread))
     events, rows = answers
-    judged = Watch(natural.pick(ask), floor[ask], sign[ask], view.at, view.cap)
+    limit = _limit(natural, sign) if view.cap is not None else np.full(len(sign), np.nan)
+    judged = Watch(natural.pick(ask), floor[ask], sign[ask], view.at, view.cap, limit[ask])
     asked = tuple(q for q, yes in zip(questions, ask, strict=True) if yes)
     return FixedWatcher(asked, paths(events[:, ask], rows[:, ask], judged))
 
@@ -94,3 +96,14 @@ def _askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Flo
     most = chi2.ppf(1 - _RARE_TAIL, 2 * (gains + 1)) / 2
     wide = np.where(gains < FEWEST, (most - gains) / np.maximum(natural.rows, 1.0), 0.0)
     return ask, wide
+
+
+def _limit(natural: Natural, sign: Floats) -> Floats:
+    """Upper limit of the share of groups of rows where the baseline has hardly any gains; NaN where it has, (W,).
+
+    At the level of the design effect, by the exact Poisson limit for groups.
+    """
+    gains = np.where(sign > 0, natural.events, natural.rows - natural.events)
+    groups = np.where(sign > 0, natural.clusters[0], natural.clusters[1])
+    most = chi2.ppf(1 - UPPER_TAIL, 2 * (groups + 1)) / 2
+    return np.where(gains < FEWEST, most / np.maximum(natural.clusters[2], 1e-9), np.nan)
