@@ -1,4 +1,4 @@
-"""``assay init``: a project, a first key, and proof that alerts arrive."""
+"""``assay init``: a project and a first key."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ NO_MODEL = """\
 @click.option("--plain", is_flag=True, help="Leave the first key unencrypted.")
 @json_option
 def init(*, name: str | None, model: Path | None, identity: str | None, plain: bool, as_json: bool) -> None:
-    """Write assay.toml, .assay/, a first key, and send a test alert."""
+    """Write assay.toml, .assay/ and a first key."""
     from assay.keys.pem import generate
     from assay.project.people import trust_key
     from assay.project.project import Project

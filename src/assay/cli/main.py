@@ -14,7 +14,7 @@ from assay.errors import AssayError, StorageError
 
 # verb -> (module, one line for --help). A verb's module is imported only when that verb is typed: start-up counts.
 VERBS: dict[str, tuple[str, str]] = {
-    "init": ("assay.cli.init", "Write assay.toml, .assay/, a first key, and send a test alert."),
+    "init": ("assay.cli.init", "Write assay.toml, .assay/ and a first key."),
     "status": ("assay.cli.status", "Every model on one screen: live digest, freshness of each check, incidents."),
     "keys": ("assay.cli.keys", "Signing keys and the trust store."),
     "sign": ("assay.cli.sign", "Sign a model: manifest, signature, known-good copy, audit entry."),
