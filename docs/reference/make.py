@@ -26,7 +26,7 @@ says more about them, it is below.
 | `ASSAY_ACTOR` | every verb in a project | who acts, as the log writes it; default: the login name; no proof |
 | `ASSAY_TOKEN` | `serve` | the sign-in token; else a new one is printed at each start |
 | `ASSAY_DEBUG` | every verb | when set, a fault in assay itself shows its traceback |
-| `XDG_STATE_HOME` | every verb in a project | checkpoints, unless `[log] checkpoints` is set; default `~/.local/state` |
+| `XDG_STATE_HOME` | every verb in a project | checkpoints, unless `[log] checkpoints` is set: `~/.local/state` |
 | `XDG_CACHE_HOME` | `demo` | where its data sets are kept; default `~/.cache` |
 
 Not built: `assay scan`, `assay diff`, `keys rotate` and `keys backup`, `verify --certificate-chain`, `diagnose --html`,
