@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from fastapi import FastAPI, Form, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Query, Request
+from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoescape
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from assay.dashboard import charts, pages
 from assay.dashboard.sessions import COOKIE, Session, Sessions
@@ -38,9 +44,17 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-OPEN_PATHS = ("/sign-in", "/healthz", "/favicon.svg", "/static/")
+OPEN_PATHS = ("/sign-in", "/healthz", "/favicon.svg")
+STATIC = "/static/"
+TOO_MANY = "Too many wrong tokens. Wait five minutes."
 MOST_BODY_BYTES = 16 * 1024
+LENGTH = re.compile(r"[0-9]{1,9}")
+LOCAL = re.compile(r"/(?!/)[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*")
+MOST_NUMBER = 2**53  # of an incident or a log entry: what every database here can be asked for
 PAGE = 50
+Number = Annotated[int, InPath(ge=0, le=MOST_NUMBER)]
+Who = Annotated[str, Form(max_length=100, pattern=r"\S")]
+Reason = Annotated[str, Form(max_length=2000, pattern=r"\S")]
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="#2f6db3"/>'
     '<path d="M4.5 8.5l2.5 2.5 4.5-5.5" fill="none" stroke="#fff" stroke-width="1.8"/></svg>'
@@ -65,7 +79,7 @@ class Desk:
         self, request: Request, template: str, values: Mapping[str, object] | None = None, *, status: int = 200
     ) -> HTMLResponse:
         """Render a template for the session of a request."""
-        session: Session | None = request.state.session
+        session = _session(request)
         text = self.templates.get_template(template).render(
             project=self.project.config.name,
             signed_in=session is not None,
@@ -77,7 +91,7 @@ class Desk:
 
     def problem(self, request: Request, status: int, headline: str, detail: str) -> Response:
         """Say what is wrong, as a page or as JSON."""
-        if request.url.path.startswith("/api/"):
+        if _path(request).startswith("/api/"):
             return JSONResponse({"error": detail}, status_code=status)
         return self.page(
             request, "problem.html", {"headline": headline, "detail": detail, "status": status}, status=status
@@ -99,10 +113,11 @@ def create_app(project: Project, *, token: str, clock: Callable[[], datetime], s
         await asyncio.to_thread(charts.warm_up)
         yield
 
-    app = FastAPI(title="assay", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
+    app = FastAPI(title="assay", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=life)
     desk = Desk(project, Sessions.guarded_by(token, clock), clock, secure, threading.Lock(), _templates(clock))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     _guard(app, desk)
+    _apologise(app, desk)
     _sign_in(app, desk)
     _read(app, desk)
     _read_log(app, desk)
@@ -142,76 +157,117 @@ def _guard(app: FastAPI, desk: Desk) -> None:
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         request.state.session = desk.sessions.of(request.cookies.get(COOKIE))
         response = await _admit(request, desk) or await call_next(request)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
+        response.headers.update(HEADERS)
         return response
+
+
+def _apologise(app: FastAPI, desk: Desk) -> None:
+    """Every error as a page of ours or as JSON, never as a traceback."""
 
     @app.exception_handler(AssayError)
     async def refused(request: Request, err: AssayError) -> Response:
-        status = 404 if isinstance(err, ConfigError) else 409 if isinstance(err, IncidentError) else 503
+        unknown = isinstance(err, ConfigError) or (isinstance(err, IncidentError) and request.method == "GET")
+        status = 404 if unknown else 409 if isinstance(err, IncidentError) else 503
         return desk.problem(request, status, "That did not work", err.message)
 
-    @app.exception_handler(404)
-    async def missing(request: Request, _: Exception) -> Response:
-        return desk.problem(request, 404, "No such page", f"There is nothing at {request.url.path}.")
+    @app.exception_handler(AnyHTTPException)
+    async def http(request: Request, err: AnyHTTPException) -> Response:
+        if err.status_code == HTTPStatus.NOT_FOUND:
+            return desk.problem(request, 404, "No such page", f"There is nothing at {_path(request)}.")
+        response = desk.problem(request, err.status_code, HTTPStatus(err.status_code).phrase, err.detail)
+        response.headers.update(err.headers or {})
+        return response
 
-    @app.exception_handler(422)
+    @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, _: Exception) -> Response:
         return desk.problem(request, 422, "That was not understood", "A field is missing or malformed.")
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, _: Exception) -> Response:
+        # It runs outside of the guard, which therefore cannot add the headers. The server logs the traceback.
+        response = desk.problem(request, 500, "That is our fault", "The server's output says more.")
+        response.headers.update(HEADERS)
+        return response
+
+
+def _path(request: Request) -> str:
+    """What routes are chosen by; ``request.url`` is put together from the Host header, which the client writes."""
+    return str(request.scope["path"])
+
+
+def _session(request: Request) -> Session | None:
+    session: Session | None = getattr(request.state, "session", None)
+    return session
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 async def _admit(request: Request, desk: Desk) -> Response | None:
     """Turn a request away, or let it on."""
-    path = request.url.path
-    length = request.headers.get("content-length", "0")
-    if request.method == "POST" and (
-        not length.isdigit() or int(length) > MOST_BODY_BYTES or "content-length" not in request.headers
-    ):
-        return desk.problem(request, 413, "Too large", f"A form is at most {MOST_BODY_BYTES} bytes.")
-    if path.startswith(OPEN_PATHS) or request.state.session is not None:
+    path = _path(request)
+    if not _bounded(request):
+        return desk.problem(request, 413, "Too large", f"A form has a length, of at most {MOST_BODY_BYTES} bytes.")
+    if path in OPEN_PATHS or path.startswith(STATIC) or _session(request) is not None:
         return None
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-    address = request.client.host if request.client else "unknown"
     if path.startswith("/api/"):
-        if bearer and not desk.sessions.blocked(address) and desk.sessions.right(bearer, address):
-            return None
+        return _admit_program(request, desk)
+    asked = urlencode({"next": quote(path)})
+    return RedirectResponse(f"/sign-in?{asked}" if request.method == "GET" else "/sign-in", status_code=303)
+
+
+def _bounded(request: Request) -> bool:
+    """Whether the body says its length and that is small; a chunked one has none, whatever else it says."""
+    length = request.headers.get("content-length", "" if request.method == "POST" else "0")
+    if "transfer-encoding" in request.headers or not LENGTH.fullmatch(length):
+        return False
+    return int(length) <= MOST_BODY_BYTES
+
+
+def _admit_program(request: Request, desk: Desk) -> Response | None:
+    """The API takes the token itself, as a bearer token."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
         return JSONResponse({"error": "send the token as Authorization: Bearer …"}, status_code=401)
-    return RedirectResponse(f"/sign-in?next={quote(path)}" if request.method == "GET" else "/sign-in", status_code=303)
+    if desk.sessions.blocked(_address(request)):
+        return JSONResponse({"error": TOO_MANY}, status_code=429)
+    if not desk.sessions.right(token.strip(), _address(request)):
+        return JSONResponse({"error": "that is not the token"}, status_code=401)
+    return None
 
 
 def _sign_in(app: FastAPI, desk: Desk) -> None:
+    def again(request: Request, status: int, problem: str, wanted: str) -> Response:
+        return desk.page(request, "signin.html", {"problem": problem, "next": _local(wanted)}, status=status)
+
     @app.get("/sign-in")
-    def form(request: Request) -> Response:
-        return desk.page(request, "signin.html", {"problem": ""})
+    def form(request: Request, wanted: Annotated[str, Query(alias="next")] = "/") -> Response:
+        return again(request, 200, "", wanted)
 
     @app.post("/sign-in")
-    def begin(request: Request, token: Annotated[str, Form(max_length=400)], next: str = "/") -> Response:  # noqa: A002 - the query's name
-        address = request.client.host if request.client else "unknown"
+    def begin(
+        request: Request,
+        token: Annotated[str, Form(max_length=400)],
+        wanted: Annotated[str, Form(alias="next")] = "/",
+    ) -> Response:
+        address = _address(request)
         if desk.sessions.blocked(address):
-            return desk.page(
-                request, "signin.html", {"problem": "Too many wrong tokens. Wait five minutes."}, status=429
-            )
+            return again(request, 429, TOO_MANY, wanted)
         if not desk.sessions.right(token.strip(), address):
-            return desk.page(request, "signin.html", {"problem": "That is not the token."}, status=403)
+            return again(request, 403, "That is not the token.", wanted)
+        former = _session(request)
+        if former is not None:
+            desk.sessions.end(former)
+        response = RedirectResponse(_local(wanted), status_code=303)
         session = desk.sessions.begin()
-        response = RedirectResponse(next if _local(next) else "/", status_code=303)
         response.set_cookie(COOKIE, session.id, httponly=True, samesite="strict", secure=desk.secure, path="/")
         return response
 
-    @app.post("/sign-out")
-    def end(request: Request, csrf: Annotated[str, Form(max_length=200)]) -> Response:
-        session: Session = request.state.session
-        if csrf != session.csrf:
-            return desk.problem(request, 403, "Refused", "The form is not of this session.")
-        desk.sessions.end(session)
-        response = RedirectResponse("/sign-in", status_code=303)
-        response.delete_cookie(COOKIE)
-        return response
 
-
-def _local(path: str) -> bool:
-    """Whether an address stays on this server: an open redirect would send people to a false sign-in."""
-    return path.startswith("/") and not path.startswith(("//", "/\\"))
+def _local(address: str) -> str:
+    """An address of this server, or its front page: an open redirect would send people to a false sign-in."""
+    return address if LOCAL.fullmatch(address) else "/"
 
 
 def _read(app: FastAPI, desk: Desk) -> None:
@@ -241,7 +297,7 @@ def _read(app: FastAPI, desk: Desk) -> None:
         return desk.page(request, "incidents.html", {"current": current, "resolved": resolved})
 
     @app.get("/incidents/{number}")
-    def incident(request: Request, number: int) -> Response:
+    def incident(request: Request, number: Number) -> Response:
         return desk.page(request, "incident.html", {"shown": project.desk.show(number)})
 
     @app.get("/api/health")
@@ -261,9 +317,9 @@ def _read_log(app: FastAPI, desk: Desk) -> None:
     project = desk.project
 
     @app.get("/log")
-    def log(request: Request, before: int | None = None) -> Response:
+    def log(request: Request, before: Annotated[int | None, Query(ge=0, le=MOST_NUMBER)] = None) -> Response:
         size = project.log.size()
-        end = size if before is None else max(0, min(before, size))
+        end = size if before is None else min(before, size)
         first = max(0, end - PAGE)
         found, trouble = [], ""
         try:
@@ -276,35 +332,39 @@ def _read_log(app: FastAPI, desk: Desk) -> None:
         )
 
     @app.get("/log/{position}")
-    def entry(request: Request, position: int) -> Response:
+    def entry(request: Request, position: Number) -> Response:
         proof = proof_of(project, position)
         return desk.page(request, "entry.html", {"proof": proof, "pretty": pages.pretty(proof.entry)})
 
 
+def _own_form(request: Request, csrf: Annotated[str, Form()] = "") -> None:
+    """Refuse a form that another site made the browser send."""
+    session = _session(request)
+    if session is None or not hmac.compare_digest(csrf.encode(), session.csrf.encode()):
+        raise HTTPException(403, "The form is not of this session.")
+
+
 def _act(app: FastAPI, desk: Desk) -> None:
-    """What people may do here: take an incident, and close it. Approvals are signed at the prompt."""
+    """What people may do here: take an incident, close it, leave. Approvals are signed at the prompt."""
+    acts = APIRouter(dependencies=[Depends(_own_form)])
 
-    @app.post("/incidents/{number}/acknowledge")
-    def acknowledge(
-        request: Request,
-        number: int,
-        csrf: Annotated[str, Form(max_length=200)],
-        who: Annotated[str, Form(min_length=1, max_length=100)],
-    ) -> Response:
-        if csrf != request.state.session.csrf:
-            return desk.problem(request, 403, "Refused", "The form is not of this session.")
-        desk.project.desk.acknowledge(number, who, desk.clock())
+    @acts.post("/incidents/{number}/acknowledge")
+    def acknowledge(number: Number, who: Who) -> Response:
+        desk.project.desk.acknowledge(number, who.strip(), desk.clock())
         return RedirectResponse(f"/incidents/{number}", status_code=303)
 
-    @app.post("/incidents/{number}/resolve")
-    def resolve(
-        request: Request,
-        number: int,
-        csrf: Annotated[str, Form(max_length=200)],
-        who: Annotated[str, Form(min_length=1, max_length=100)],
-        reason: Annotated[str, Form(min_length=1, max_length=2000)],
-    ) -> Response:
-        if csrf != request.state.session.csrf:
-            return desk.problem(request, 403, "Refused", "The form is not of this session.")
-        desk.project.desk.resolve(number, who, reason, desk.clock())
+    @acts.post("/incidents/{number}/resolve")
+    def resolve(number: Number, who: Who, reason: Reason) -> Response:
+        desk.project.desk.resolve(number, who.strip(), reason.strip(), desk.clock())
         return RedirectResponse(f"/incidents/{number}", status_code=303)
+
+    @acts.post("/sign-out")
+    def end(request: Request) -> Response:
+        session = _session(request)
+        if session is not None:
+            desk.sessions.end(session)
+        response = RedirectResponse("/sign-in", status_code=303)
+        response.delete_cookie(COOKIE)
+        return response
+
+    app.include_router(acts)

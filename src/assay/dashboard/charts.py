@@ -169,7 +169,7 @@ def _happenings(marks: Sequence[Mark], times: Mapping[str, object]) -> list[dict
 def svg(chart: Chart, width: int) -> str:
     """The chart as one accessible inline ``<svg>`` element."""
     text = _render(json.dumps(specification(chart, width), sort_keys=True))
-    return re.sub(r"<svg ", f'<svg role="img" aria-label="{escape(chart.sentence(), quote=True)}" ', text, count=1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(chart.sentence(), quote=True)}" ', 1)
 
 
 def digest(chart: Chart) -> str:

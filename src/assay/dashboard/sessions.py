@@ -14,6 +14,7 @@ LIFE = timedelta(hours=12)
 MOST_SESSIONS = 1000
 TRIES = 5
 TRIES_WITHIN = timedelta(minutes=5)
+MOST_ADDRESSES = 10_000
 COOKIE = "assay_session"
 
 
@@ -58,11 +59,17 @@ class Sessions:
             return len(self._recent(address)) >= TRIES
 
     def right(self, token: str, address: str) -> bool:
-        """Whether the token is the right one; a wrong one counts against the address."""
+        """Whether the token is the right one, from an address not blocked; a wrong one counts against it."""
         good = hmac.compare_digest(_digest(token), self.token_digest)
-        if not good:
-            with self._lock:
-                self._wrong[address] = [*self._recent(address), self.clock()]
+        with self._lock:
+            recent = self._recent(address)
+            if len(recent) >= TRIES:  # guesses sent at once were all let in before the first was counted
+                return False
+            if not good:
+                self._wrong.pop(address, None)
+                while len(self._wrong) >= MOST_ADDRESSES:
+                    self._wrong.pop(next(iter(self._wrong)))
+                self._wrong[address] = [*recent, self.clock()]
         return good
 
     def begin(self) -> Session:
