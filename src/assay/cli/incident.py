@@ -86,7 +86,10 @@ def export(number: int, file: Path, *, as_json: bool) -> None:
 
     project = open_project()
     export_incident(project, number, file, now=now())
-    text = f"wrote {file}; check it anywhere: unzip it, then python verify.py (needs only cryptography)"
+    text = (
+        f"wrote {file}; to check it anywhere, take verify.py out of it: python verify.py {file.name} --key KEY, "
+        f"where KEY is the log's public key: {project.log.key_string}"
+    )
     _done(text, {"id": number, "file": str(file)}, as_json=as_json)
 
 

@@ -113,6 +113,8 @@ def export_incident(project: Project, number: int, file: Path, *, now: datetime)
         IncidentError: There is no such incident.
         StorageError: The file cannot be written, or is there already.
     """
+    if file.exists():
+        raise StorageError(f"{file} is there already: name a new file")
     found = project.desk.show(number)
     statements = saved(project.state, found.incident.model)
     export(

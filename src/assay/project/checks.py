@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
+from assay.errors import AssayError
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
 from assay.storage.tables import checks
@@ -107,6 +109,22 @@ def record(  # one row per (model, kind): the history is in the log
     with writing(engine) as connection:
         connection.execute(delete(checks).where(checks.c.model == model, checks.c.kind == kind))
         connection.execute(insert(checks).values(row))
+
+
+@contextmanager
+def attempted(engine: Engine, model: str, kind: str, now: datetime) -> Iterator[None]:
+    """Remember a check that could not run: its former pass no longer stands, its former failure does."""
+    try:
+        yield
+    except AssayError as err:
+        could_not_run(engine, model, kind, err, now)
+        raise
+
+
+def could_not_run(engine: Engine, model: str, kind: str, error: AssayError, now: datetime) -> None:
+    """Remember why a check could not run, unless it failed when it last could: bad stays bad until it is good."""
+    if last(engine, model, {kind: timedelta(0)})[kind].outcome != "fail":
+        record(engine, model, kind, outcome="unknown", detail=error.message, now=now)
 
 
 def last(engine: Engine, model: str, limit_by_kind: Mapping[str, timedelta]) -> dict[str, Check]:

@@ -17,6 +17,7 @@ from assay.lineage.fingerprint import DatasetFingerprint, fingerprint
 from assay.lineage.provenance import environment, lineage_statement
 from assay.project import checks
 from assay.project.config import Training
+from assay.project.people import must_count
 from assay.project.project import Project
 from assay.release.store import save_statement, statements
 from assay.signing.sign import default_signature
@@ -111,6 +112,7 @@ def signed_fingerprint(project: Project, name: str, *, now: datetime) -> Dataset
     if envelope is None:
         raise VerificationError(f"the lineage statement of {name} that entry {logged[-1].position} names is gone")
     opened = open_envelope(envelope, project.trust, predicate_type=LINEAGE, now=now)
+    must_count(project, name, opened.key_id, now=now)
     data = opened.statement.predicate.get("dataset")
     if not isinstance(data, dict):
         raise VerificationError(f"the signed lineage of {name} holds no fingerprint")
@@ -121,11 +123,26 @@ def signed_fingerprint(project: Project, name: str, *, now: datetime) -> Dataset
         return found
 
 
+def _measured(training: Training) -> DatasetFingerprint:
+    """The table as it is; a label column that was taken away is a difference to be named, not a table to refuse."""
+    try:
+        return fingerprint(training.path, label=training.label, missing_labels=True)
+    except TableError:
+        if training.label is None:
+            raise
+        try:
+            return fingerprint(training.path, label=None)
+        except TableError:
+            pass
+        raise
+
+
 def verify_data(project: Project, name: str, *, now: datetime) -> DataReport:
     """Hold the training data against its signed fingerprint; a difference is logged and opens an incident."""
     training = training_of(project, name)
-    signed = signed_fingerprint(project, name, now=now)
-    found = fingerprint(training.path, label=training.label, missing_labels=True)
+    with checks.attempted(project.state, name, "data", now):
+        signed = signed_fingerprint(project, name, now=now)
+        found = _measured(training)
     report = DataReport(found.multiset_root, found.rows, compare(signed, found))
     body: dict[str, object] = {"data_root": report.root, "rows": report.rows, "signed_root": signed.multiset_root}
     position = None

@@ -60,7 +60,10 @@ def run_due(project: Project, now: datetime) -> list[Done]:
             continue
         done.append(_do(what, agenda[what][1], now))
         timers.done(what, now, owner=owner)
-    project.tell(now)
+    try:
+        project.tell(now)
+    except AssayError as err:  # what was done is still said
+        done.append(Done("tell", "fail" if err.exit_code == 1 else "unknown", err.message))
     return done
 
 

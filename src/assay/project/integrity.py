@@ -9,10 +9,11 @@ from pathlib import Path
 
 from assay.artifacts.measure import measure
 from assay.diagnosis.case import ByteFacts
-from assay.errors import AssayError, ConfigError, VerificationError
+from assay.errors import AssayError, VerificationError
 from assay.keys.base import Signer
 from assay.project import checks
 from assay.project.data import sign_lineage
+from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
 from assay.release.store import live_at
 from assay.signing.bundle import About, parse
@@ -44,10 +45,12 @@ def sign_model(
 
     Raises:
         ConfigError: There is no such model.
+        VerificationError: The key's signature would not count for this model; nothing was changed.
         ArtifactError: Its files cannot be read or must not be signed.
         StorageError: The copy could not be written.
     """
     model = project.config.model(name)
+    must_count(project, name, signer.key_id, now=now)  # else a good signature would be replaced by one that is refused
     memory = StoredVersions(project.state)
     former = memory.seen(name)
     statements, extra = sign_lineage(project, name, signer, now=now, ignore=ignore, signature=signature)
@@ -119,14 +122,7 @@ def signers(project: Project, name: str) -> SignedBy:
     Raises:
         ConfigError: Nobody is trusted.
     """
-    policy = project.config.model(name).policy
-    trust = project.trust
-    identities = policy.signed_by if policy else tuple(sorted({key.identity for key in trust.keys}))
-    if not identities:
-        raise ConfigError(
-            "nobody is trusted to sign: assay keys trust IDENTITY KEY.pub, or set signed_by in the policy"
-        )
-    return SignedBy(trust, identities)
+    return SignedBy(project.trust, signing_identities(project, name))
 
 
 def verify_model(
@@ -171,7 +167,7 @@ def verify_model(
         )
         raise
     except AssayError as err:
-        checks.record(project.state, name, "bytes", outcome="unknown", detail=err.message, now=now)
+        checks.could_not_run(project.state, name, "bytes", err, now)
         raise
     seen: dict[str, object] = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
     detail = f"all {len(verified.manifest.files)} files as signed by {verified.signer}"

@@ -5,11 +5,41 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from assay.errors import KeyFileError
+from assay.errors import ConfigError, KeyFileError, VerificationError
+from assay.findings import Finding, Severity
 from assay.keys.pem import read_public
 from assay.project.project import Project
 from assay.signing import store as signing_store
 from assay.signing.trust import TrustedKey
+
+
+def signing_identities(project: Project, name: str) -> frozenset[str]:
+    """Whose signature counts for a model: the policy's signers, or without a policy anybody in the trust store.
+
+    Raises:
+        ConfigError: Nobody is trusted.
+    """
+    policy = project.config.model(name).policy
+    identities = frozenset(policy.signed_by if policy else (key.identity for key in project.trust.keys))
+    if not identities:
+        raise ConfigError(
+            "nobody is trusted to sign: assay keys trust IDENTITY KEY.pub, or set signed_by in the policy"
+        )
+    return identities
+
+
+def must_count(project: Project, name: str, key_id: str, *, now: datetime) -> str:
+    """Whose key it is, when what it signs counts for a model.
+
+    Raises:
+        VerificationError: The key is not trusted, or its owner does not sign this model.
+    """
+    wanted = signing_identities(project, name)
+    identity = project.trust.identify(key_id, now).identity
+    if identity not in wanted:
+        detail = f"{identity} does not sign {name}: wanted {' or '.join(sorted(wanted))}"
+        raise VerificationError(detail, [Finding("signature.wrong-identity", name, Severity.CRITICAL, detail)])
+    return identity
 
 
 def trust_key(project: Project, identity: str, public: Path, *, until: datetime | None, now: datetime) -> TrustedKey:

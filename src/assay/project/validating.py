@@ -74,9 +74,10 @@ def validate_model(
     spec = suite or project.config.model(name).suite
     if spec is None:
         raise SuiteError(f'{name} has no suite: set suite = "checks/{name}.py:suite" in [models.{name}], or --suite')
-    checks_to_run = load_suite(spec)
-    with integrity.verify_model(project, name, now=now, hold=True) as verified:
-        report = checks_to_run.run(verified.load(framework_of(project, name)), model_root=verified.root, now=now)
+    with checks.attempted(project.state, name, "validation", now):
+        checks_to_run = load_suite(spec)
+        with integrity.verify_model(project, name, now=now, hold=True) as verified:
+            report = checks_to_run.run(verified.load(framework_of(project, name)), model_root=verified.root, now=now)
     folder = _keep(project, name, report, now)
     statement = None
     if signer is not None:

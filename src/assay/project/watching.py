@@ -113,6 +113,12 @@ def monitor_model(project: Project, name: str, now: datetime) -> Watched:
     """
     model = project.config.model(name)
     predictions = predictions_of(model)
+    with checks.attempted(project.state, name, "monitoring", now):
+        return _monitor(project, model, predictions, now)
+
+
+def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now: datetime) -> Watched:
+    name = model.name
     baseline = baseline_of(project, name, now=now)
     known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
     live = live_at(project.state, name, now)
