@@ -29,8 +29,7 @@ says more about them, it is below.
 | `XDG_STATE_HOME` | every verb in a project | checkpoints, unless `[log] checkpoints` is set: `~/.local/state` |
 | `XDG_CACHE_HOME` | `demo` | where its data sets are kept; default `~/.cache` |
 
-Not built: `assay scan`, `assay diff`, `keys rotate` and `keys backup`, `verify --certificate-chain`, `diagnose --html`,
-`validate` to SARIF.
+Not built: `assay scan`, `assay diff`, `keys rotate` and `keys backup`, `diagnose --html`, `validate` to SARIF.
 """
 
 

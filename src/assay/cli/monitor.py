@@ -44,7 +44,10 @@ def monitor(*, name: str | None, as_json: bool, **options: object) -> int:
             raise ConfigError("give a model's NAME, or --reference and --current, not both")
         with progress("monitoring"):
             evaluation = _ad_hoc(options)
-        _report("current", evaluation, evaluation.alarms, evaluation.findings, as_json=as_json)
+        if as_json:
+            print_json(_object("current", evaluation, evaluation.alarms, evaluation.findings))
+        else:
+            _say("current", evaluation, evaluation.alarms, evaluation.findings)
         return 1 if evaluation.alarms else 0
     return _project(name, as_json=as_json)
 
@@ -92,35 +95,40 @@ def _project(name: str | None, *, as_json: bool) -> int:
     if not names:
         raise ConfigError("no model here has predictions: add [models.NAME.predictions] with path, time and prediction")
     new = False
+    objects = []
     try:
         for one in names:
             with progress(f"monitoring {one}"):
                 watched = project.monitor(one, now())
             new = new or bool(watched.new)
-            _report(one, watched.evaluation, watched.new, watched.findings, as_json=as_json)
-            if watched.diagnosis and not as_json:
+            if as_json:
+                objects.append(_object(one, watched.evaluation, watched.new, watched.findings))
+                continue
+            _say(one, watched.evaluation, watched.new, watched.findings)
+            if watched.diagnosis:
                 print_diagnosis(one, watched.diagnosis.to_json())
     finally:
         project.tell(now())
+    if as_json:
+        print_json(objects[0] if len(objects) == 1 else {"models": objects})
     return 1 if new else 0
 
 
-def _report(
-    name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: Sequence[Finding], *, as_json: bool
-) -> None:
+def _object(
+    name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: Sequence[Finding]
+) -> dict[str, object]:
+    return {
+        "model": name,
+        "windows": evaluation.windows,
+        "alarms": [alarm.to_json() for alarm in alarms],
+        "budget": evaluation.budget.to_json(),
+        "silent": evaluation.silent,
+        "findings": [finding.as_json() for finding in findings],
+    }
+
+
+def _say(name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: Sequence[Finding]) -> None:
     budget = evaluation.budget
-    if as_json:
-        print_json(
-            {
-                "model": name,
-                "windows": evaluation.windows,
-                "alarms": [alarm.to_json() for alarm in alarms],
-                "budget": budget.to_json(),
-                "silent": evaluation.silent,
-                "findings": [finding.as_json() for finding in findings],
-            }
-        )
-        return
     click.echo(
         f"{name}: {evaluation.windows} windows, {budget.signals} signals, "
         f"{len(alarms)} new alarm{'' if len(alarms) == 1 else 's'}; at most one false alarm in "

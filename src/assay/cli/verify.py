@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from assay.cli.sign import ignore_option, model_named, signature_option
 from assay.errors import ConfigError, VerificationError
 
 if TYPE_CHECKING:
+    from assay.signing.signers import SignerRule
     from assay.signing.verify import VerifiedModel
 
 
@@ -21,17 +23,23 @@ if TYPE_CHECKING:
 @click.argument("what", metavar="PATH|NAME")
 @signature_option
 @click.option("--public-key", type=click.Path(path_type=Path), help="The one key (PEM) whose signature counts.")
+@click.option(
+    "--certificate-chain", type=click.Path(path_type=Path), help="Certificates (PEM) of the authorities that count."
+)
+@click.option(
+    "--identity", "identities", multiple=True, help="Whom they must have certified: mail, URI or host; repeatable."
+)
+@click.option("--any-identity", is_flag=True, help="Accept whomever the authorities certified.")
 @ignore_option
 @json_option
-def verify(
-    *, what: str, signature: Path | None, public_key: Path | None, ignore: tuple[Path, ...], as_json: bool
-) -> None:
-    """Verify a model by PATH against a key, or by its NAME against the policy of assay.toml.
+def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_json: bool, **whose: object) -> None:
+    """Verify a model by PATH against a key or an authority, or by its NAME against the policy of assay.toml.
 
     Names each changed, missing and extra file and tensor; exit code 1 if there is any.
     """
-    if public_key is not None:
-        model = _by_key(Path(what), public_key, signature, ignore)
+    signers = _signers(whose)
+    if signers is not None:
+        model = _by_path(Path(what), signers, signature, ignore)
     elif model_named(what):
         from assay.project.integrity import verify_model
 
@@ -43,17 +51,47 @@ def verify(
             project.tell(now())
     else:
         raise ConfigError(
-            f"{what} is not a model of a project here, so it must be said whose signature counts: --public-key KEY.pub"
+            f"{what} is not a model of a project here, so it must be said whose signature counts: "
+            "--public-key KEY.pub, or --certificate-chain CA.pem with --identity"
         )
     _report(what, model, as_json=as_json)
 
 
-def _by_key(path: Path, public_key: Path, signature: Path | None, ignore: tuple[Path, ...]) -> VerifiedModel:
-    from assay.keys.pem import read_public
-    from assay.signing.signers import SignedByKey
+def _signers(whose: Mapping[str, object]) -> SignerRule | None:
+    """The rule that the options spell, None when they spell none.
+
+    Raises:
+        ConfigError: They contradict each other, or leave open whom an authority must have certified.
+    """
+    key, chain = whose["public_key"], whose["certificate_chain"]
+    identities, anyone = whose["identities"], whose["any_identity"]
+    if key is not None and chain is not None:
+        raise ConfigError("give --public-key or --certificate-chain, not both: one says whose signature counts")
+    if chain is None and (identities or anyone):
+        raise ConfigError("--identity and --any-identity go with --certificate-chain, which says whose word counts")
+    if isinstance(key, Path):
+        from assay.keys.pem import read_public
+        from assay.signing.signers import SignedByKey
+
+        return SignedByKey(read_public(key))
+    if not isinstance(chain, Path):
+        return None
+    if bool(identities) == bool(anyone):
+        raise ConfigError(
+            "an authority certifies many people: say whom to accept with --identity ID, or --any-identity, not both"
+        )
+    from assay.keys.x509 import read_certificates
+    from assay.signing.certificate import SignedByCertificate
+
+    anchors = read_certificates(chain)
+    if anyone:
+        return SignedByCertificate.of_any_identity(anchors)
+    return SignedByCertificate(anchors, identities if isinstance(identities, tuple) else ())
+
+
+def _by_path(path: Path, signers: SignerRule, signature: Path | None, ignore: tuple[Path, ...]) -> VerifiedModel:
     from assay.signing.verify import verify as verify_path
 
-    signers = SignedByKey(read_public(public_key))
     # The log is opened only for a refusal: a verification that succeeds stays quick.
     refused = partial(_log_refusal, path) if project_file() else None
     with progress(f"verifying {path}"):

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from assay.cli.main import run
+
+FAULT = "a fault in assay itself"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, object]:
+        """The one JSON object on standard output."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict), self.out
+        return found
+
+    def refused(self, code: int, *words: str) -> None:
+        """One sentence that says these words, this code, no traceback, no fault of ours."""
+        said = f"{self.out}{self.err}"
+        assert self.code == code, said
+        assert FAULT not in said
+        assert "Traceback" not in said
+        assert "assay: " in self.err
+        for word in words:
+            assert word in said, f"{word!r} is not in {said!r}"
+
+
+def typed(*words: object) -> Answer:
+    """Type ``assay WORDS`` in the present folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([str(word) for word in words])
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def at(folder: Path) -> Iterator[None]:
+    """Stand in a folder, as a user with a home of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_STATE_HOME", str(folder.parent / "state"))
+        patch.setenv("ASSAY_ACTOR", "mlops@acme.example")
+        patch.delenv("ASSAY_PASSPHRASE", raising=False)
+        patch.delenv("ASSAY_DEBUG", raising=False)
+        yield
