@@ -12,7 +12,7 @@ import click
 from assay.cli.here import now, open_project, project_file
 from assay.cli.output import json_option, print_findings, print_json, progress
 from assay.cli.sign import ignore_option, model_named, signature_option
-from assay.errors import ConfigError, VerificationError
+from assay.errors import AssayError, ConfigError, VerificationError
 
 if TYPE_CHECKING:
     from assay.signing.signers import SignerRule
@@ -102,9 +102,12 @@ def _log_refusal(path: Path, error: VerificationError) -> None:
     """Log the refusal of a path inside a project's folder, and alert."""
     from assay.project.integrity import log_refusal
 
-    project = open_project()
-    log_refusal(project, str(path), path, error, now=now())
-    project.tell(now())
+    try:
+        project = open_project()
+        log_refusal(project, str(path), path, error, now=now())
+        project.tell(now())
+    except AssayError as err:  # a project in disorder must not turn a refusal into something else
+        click.echo(f"assay: warning: this refusal could not be logged: {err.message}", err=True)
 
 
 def _report(what: str, model: VerifiedModel, *, as_json: bool) -> None:

@@ -1,0 +1,244 @@
+"""``assay verify PATH``: by a key or by a certificate, outside a project and inside one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from tests.unit.cli.prompt import at, typed
+
+from assay.keys.pem import PemSigner
+from assay.keys.x509 import der
+from assay.signing.sign import sign
+
+pytestmark = pytest.mark.xdist_group("cli-paths")
+
+MAIL = "ci@acme.example"
+
+
+def certificate(
+    name: str, key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+    for one in extensions:
+        builder = builder.add_extension(one, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = certificate("root", key, key, x509.BasicConstraints(ca=True, path_length=None))
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    return made, key
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys, authorities, a model signed by key and the same model signed by certificate."""
+    folder = tmp_path_factory.mktemp("paths") / "shop"
+    for name in ("by-key", "by-certificate"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "weights.bin").write_bytes(bytes(range(256)))
+        (folder / name / "labels.txt").write_text("ham\nspam\n")
+    with at(folder):
+        for name in ("release", "other"):
+            assert typed("keys", "new", f"{name}.pem", "--plain").code == 0
+        assert typed("sign", "by-key", "--key", "release.pem").code == 0
+    root, root_key = authority(folder / "ca.pem")
+    authority(folder / "other-ca.pem")
+    key = ec.generate_private_key(ec.SECP256R1())
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
+    leaf = certificate("ci", key, root_key, usage, x509.SubjectAlternativeName([x509.RFC822Name(MAIL)]))
+    signer = PemSigner(key, encrypted=False, loose_mode=False)
+    sign(folder / "by-certificate", signer, certificates=(der(leaf), der(root)), now=datetime.now(UTC))
+    return folder
+
+
+@pytest.fixture
+def here(shop: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the shop to stand in and to spoil."""
+    folder = tmp_path / "here"
+    shutil.copytree(shop, folder)
+    with at(folder):
+        yield folder
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(data)
+
+
+def project(folder: Path) -> None:
+    (folder / "assay.toml").write_text('[project]\nname = "shop"\n[log]\ncheckpoints = ["outside"]\n')
+
+
+BY_KEY = ("verify", "by-key", "--public-key", "release.pub")
+BY_CERTIFICATE = ("verify", "by-certificate", "--certificate-chain", "ca.pem")
+
+
+@pytest.mark.usefixtures("here")
+def test_signed_bytes_are_verified_and_outside_a_project_that_is_said() -> None:
+    answer = typed(*BY_KEY)
+    assert (answer.code, answer.err) == (0, "")
+    assert "verified by-key: 2 files" in answer.out
+    assert "outside a project: no audit entry" in answer.out
+    data = typed(*BY_KEY, "--json").data
+    assert (data["verified"], data["files"], data["name"], data["findings"]) == (True, 2, None, [])
+
+
+def test_one_flipped_byte_is_refused_and_its_file_is_named(here: Path) -> None:
+    flip(here / "by-key" / "weights.bin")
+    typed(*BY_KEY).refused(1, "weights.bin has other bytes than were signed")
+    data = typed(*BY_KEY, "--json").data
+    assert set(data) == {"error", "findings"}
+    assert isinstance(data["findings"], list)
+    assert [(one["rule"], one["subject"]) for one in data["findings"]] == [("artifact.changed", "weights.bin")]
+
+
+def test_every_difference_is_named_not_the_first_one(here: Path) -> None:
+    flip(here / "by-key" / "weights.bin")
+    (here / "by-key" / "labels.txt").unlink()
+    (here / "by-key" / "extra.py").write_text("import os\n")
+    typed(*BY_KEY).refused(1, "weights.bin", "labels.txt", "extra.py")
+
+
+def test_left_out_paths_may_be_relative_or_absolute(here: Path) -> None:
+    (here / "by-key" / "notes.txt").write_text("later\n")
+    (here / "by-key" / "todo.txt").write_text("later\n")
+    typed(*BY_KEY).refused(1, "notes.txt", "todo.txt")
+    absolute = here / "by-key" / "todo.txt"
+    assert typed(*BY_KEY, "--ignore-path", "by-key/notes.txt", "--ignore-path", absolute).code == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_another_key_is_refused() -> None:
+    typed("verify", "by-key", "--public-key", "other.pub").refused(1, "wanted")
+
+
+def test_without_its_signature_a_model_is_refused(here: Path) -> None:
+    (here / "by-key" / "model.sig").rename(here / "kept.sig")
+    typed(*BY_KEY).refused(1, "signature")
+    assert typed(*BY_KEY, "--signature", "kept.sig").code == 0
+
+
+def test_inside_a_project_a_refusal_is_logged_and_opens_an_incident(here: Path) -> None:
+    project(here)
+    assert typed(*BY_KEY).code == 0
+    assert not (here / ".assay").exists()  # what succeeds leaves the log alone and stays quick
+    flip(here / "by-key" / "weights.bin")
+    typed(*BY_KEY).refused(1, "weights.bin")
+    entries, incidents = typed("log", "show", "--json").data["entries"], typed("incident", "list", "--json").data
+    assert isinstance(entries, list)
+    assert "verify.refused" in [entry["kind"] for entry in entries]
+    assert isinstance(incidents["incidents"], list)
+    assert [(one["kind"], one["model"]) for one in incidents["incidents"]] == [("integrity", "by-key")]
+
+
+@pytest.mark.parametrize("damage", ["config", "log"])
+def test_a_project_in_disorder_does_not_hide_a_refusal(here: Path, damage: str) -> None:
+    project(here)
+    (here / ".assay").mkdir()
+    if damage == "config":
+        (here / "assay.toml").write_text("[project\n")
+    else:
+        (here / ".assay" / "audit.db").write_bytes(b"not a database" * 99)
+    flip(here / "by-key" / "weights.bin")
+    typed(*BY_KEY).refused(1, "weights.bin has other bytes", "this refusal could not be logged")
+
+
+@pytest.mark.usefixtures("here")
+def test_whom_the_authority_certified_is_accepted_by_name() -> None:
+    answer = typed(*BY_CERTIFICATE, "--identity", "ben@acme.example", "--identity", MAIL, "--json")
+    assert answer.code == 0, answer
+    assert (answer.data["signer"], answer.data["findings"]) == (MAIL, [])
+
+
+@pytest.mark.usefixtures("here")
+def test_accepting_anyone_certified_says_so() -> None:
+    answer = typed(*BY_CERTIFICATE, "--any-identity", "--json")
+    assert answer.code == 0
+    assert isinstance(answer.data["findings"], list)
+    assert [one["rule"] for one in answer.data["findings"]] == ["signature.any-identity"]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("by-certificate", "--certificate-chain", "ca.pem", "--identity", "eve@acme.example"), "wanted eve@"),
+        (("by-certificate", "--certificate-chain", "other-ca.pem", "--identity", MAIL), "trusted authority"),
+        (("by-certificate", "--certificate-chain", "other-ca.pem", "--any-identity"), "trusted authority"),
+        (("by-key", "--certificate-chain", "ca.pem", "--any-identity"), "wanted a signature by certificate"),
+        (("by-certificate", "--public-key", "release.pub"), "wanted a signature by key"),
+    ],
+)
+def test_another_signer_is_refused(words: tuple[str, ...], said: str) -> None:
+    typed("verify", *words).refused(1, said)
+
+
+def test_a_changed_file_is_refused_whoever_signed(here: Path) -> None:
+    flip(here / "by-certificate" / "weights.bin")
+    typed(*BY_CERTIFICATE, "--any-identity").refused(1, "weights.bin has other bytes than were signed")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "whose signature counts"),
+        (("--certificate-chain", "ca.pem"), "--identity ID, or --any-identity"),
+        (("--certificate-chain", "ca.pem", "--identity", MAIL, "--any-identity"), "not both"),
+        (("--certificate-chain", "ca.pem", "--public-key", "release.pub"), "not both"),
+        (("--public-key", "release.pub", "--identity", MAIL), "go with --certificate-chain"),
+        (("--public-key", "release.pub", "--any-identity"), "go with --certificate-chain"),
+        (("--identity", MAIL), "go with --certificate-chain"),
+        (("--certificate-chain", "missing.pem", "--any-identity"), "missing.pem"),
+        (("--certificate-chain", "release.pub", "--any-identity"), "found no certificates"),
+        (("--public-key", "missing.pub"), "missing.pub"),
+        (("--public-key", "by-key"), "by-key"),
+        (("--public-key", "ca.pem"), "ca.pem"),
+    ],
+)
+def test_who_counts_must_be_said_once_and_clearly(words: tuple[str, ...], said: str) -> None:
+    typed("verify", "by-certificate", *words).refused(2, said)
+
+
+IMPORTED = "import sys; from assay.cli.main import run; code = run(sys.argv[1:]); print(code, *sys.modules)"
+
+
+def test_a_verification_that_succeeds_imports_neither_sqlalchemy_nor_numpy(here: Path) -> None:
+    project(here)
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *BY_KEY], capture_output=True, text=True, check=True)
+    code, *modules = done.stdout.splitlines()[-1].split()
+    assert code == "0"
+    assert "assay.signing.verify" in modules
+    assert {"sqlalchemy", "numpy", "pandas", "pyarrow", "duckdb", "rich", "alembic"} & set(modules) == set()
+
+
+def test_importing_assay_costs_next_to_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import assay"], capture_output=True, text=True, check=True
+    )
+    modules = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "assay" in modules
+    assert {"sqlalchemy", "numpy", "click", "cryptography"} & modules == set()
