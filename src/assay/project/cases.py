@@ -14,7 +14,7 @@ from assay.diagnosis.case import ByteFacts, Case, DeploymentFact
 from assay.diagnosis.replaying import replay_sample
 from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import AssayError
+from assay.errors import AssayError, VerificationError
 from assay.findings import Finding, Severity
 from assay.frameworks.base import Predictor
 from assay.monitoring.baseline import Baseline
@@ -217,9 +217,26 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
     before = situation.rows(first, start) if first and start and first < start else recent.slice(0, 0)
     if before.num_rows < ENOUGH_ROWS:  # a few days know no seasons: the reference is what it was before
         before = before.slice(0, 0)
-    source = reference_table(situation.project, situation.model.name, now=situation.now)
+    source = _reference(situation)
     reference = find_engine("duckdb").rows(source, time=situation.baseline.schema.time, limit=MOST_ROWS)
     return situation.case(before=before, recent=recent, reference=reference)
+
+
+def _reference(situation: Situation) -> Source:
+    """The reference with the signed model's answers; without them where no verified bytes of it are left."""
+    root = situation.facts.recorded_root or ""
+    copy = situation.copies.get(root)
+    try:
+        return reference_table(
+            situation.project,
+            situation.model.name,
+            now=situation.now,
+            known_good=(root, copy) if copy is not None else None,
+        )
+    except VerificationError:
+        if situation.model.reference is None:
+            raise
+        return Source((situation.model.reference,))
 
 
 def _onset(situation: Situation) -> datetime | None:
