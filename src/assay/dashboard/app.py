@@ -334,7 +334,8 @@ def _read_log(app: FastAPI, desk: Desk) -> None:
     @app.get("/log/{position}")
     def entry(request: Request, position: Number) -> Response:
         proof = proof_of(project, position)
-        return desk.page(request, "entry.html", {"proof": proof, "pretty": pages.pretty(proof.entry)})
+        values = {"proof": proof, "pretty": pages.pretty(proof.entry), "doubt": pages.doubt(project, proof)}
+        return desk.page(request, "entry.html", values)
 
 
 def _own_form(request: Request, csrf: Annotated[str, Form()] = "") -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from assay.audit.merkle import Proof
 from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, svg
-from assay.errors import LogError
+from assay.errors import LogError, VerificationError
 from assay.monitoring import store as monitoring
 from assay.monitoring.store import StoredAlarm
+from assay.project.auditing import EntryProof
 from assay.project.curves import Drawn as Window
 from assay.project.curves import curves, levels
 from assay.project.health import ModelHealth
@@ -220,6 +222,17 @@ def _said(kind: str, data: Mapping[str, object]) -> str:
         return f"{data.get('windows')} windows, {data.get('signals')} signals"
     root = str(data.get("root", ""))[:12]
     return f"version {data.get('version', '?')}, {root}…" if "version" in data else f"{root}…"
+
+
+def doubt(project: Project, proof: EntryProof) -> str:
+    """Why an entry is not the one that was logged, when its proof does not fit its bytes; else nothing."""
+    entry = project.log.entries(after=proof.position - 1, limit=1)[0].entry
+    path = tuple(bytes.fromhex(step) for step in proof.path)
+    try:
+        Proof(proof.position, proof.size, path).verify(entry.canonical(), bytes.fromhex(proof.root))
+    except VerificationError as err:
+        return err.message
+    return ""
 
 
 def pretty(value: object) -> str:
