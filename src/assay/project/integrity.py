@@ -10,6 +10,7 @@ from pathlib import Path
 from assay.artifacts.measure import measure
 from assay.diagnosis.case import ByteFacts
 from assay.errors import AssayError, VerificationError
+from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import checks
 from assay.project.data import sign_lineage
@@ -160,11 +161,7 @@ def verify_model(
             hold=hold,
         )
     except VerificationError as err:
-        position = log_refusal(project, name, model.path, err, now=now)
-        body = {"findings": [finding.as_json() for finding in err.findings]}
-        checks.record(
-            project.state, name, "bytes", outcome="fail", detail=err.message, now=now, body=body, position=position
-        )
+        _remember_refusal(project, name, err, now)
         raise
     except AssayError as err:
         checks.could_not_run(project.state, name, "bytes", err, now)
@@ -173,6 +170,26 @@ def verify_model(
     detail = f"all {len(verified.manifest.files)} files as signed by {verified.signer}"
     checks.record(project.state, name, "bytes", outcome="pass", detail=detail, now=now, body=seen)
     return verified
+
+
+def _remember_refusal(project: Project, name: str, error: VerificationError, now: datetime) -> None:
+    """Log and date a refusal; what cannot be written is one more finding and never takes the refusal's place."""
+    body = {"findings": [finding.as_json() for finding in error.findings]}
+    position = None
+    try:
+        position = log_refusal(project, name, project.config.model(name).path, error, now=now)
+    except AssayError as err:
+        error.findings += (_not_written("logged", name, err),)
+    try:
+        checks.record(
+            project.state, name, "bytes", outcome="fail", detail=error.message, now=now, body=body, position=position
+        )
+    except AssayError as err:
+        error.findings += (_not_written("remembered", name, err),)
+
+
+def _not_written(what: str, name: str, err: AssayError) -> Finding:
+    return Finding("audit.not-logged", name, Severity.CRITICAL, f"this refusal could not be {what}: {err.message}")
 
 
 def log_refusal(project: Project, subject: str, path: Path, error: VerificationError, *, now: datetime) -> int:

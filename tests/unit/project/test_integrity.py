@@ -11,6 +11,7 @@ from tests.small_project import ANNA, RELEASE, TODAY, Small, rows, write_model
 from assay.errors import ConfigError, KeyFileError, VerificationError
 from assay.keys.pem import generate
 from assay.project import integrity
+from assay.project.checks import last
 from assay.project.people import revoke_key, trust_key
 from assay.signing.sign import sign as sign_path
 
@@ -62,6 +63,19 @@ def test_a_refusal_names_every_reason_is_logged_once_and_opens_one_incident(smal
     (incident,) = small.project.desk.list()
     assert (incident.kind, incident.model, incident.severity.value) == ("integrity", "spam", "critical")
     assert len(small.alerts("security")) == 1
+
+
+def test_a_refusal_stays_a_refusal_when_the_log_cannot_be_written(small: Small) -> None:
+    small.sign()
+    (small.model / "labels.txt").write_text("spam\nham\n")
+    small.project.log.close()
+    for file in (small.folder / ".assay").glob("audit.db*"):
+        file.write_bytes(b"no database at all" * 100)
+    with pytest.raises(VerificationError) as caught:
+        integrity.verify_model(small.reopened(), "spam", now=TODAY)
+    assert {"artifact.changed", "audit.not-logged"} <= rules(caught)
+    dated = last(small.project.state, "spam", {"bytes": timedelta(days=2)})["bytes"]
+    assert (dated.outcome, dated.position) == ("fail", None)
 
 
 def test_another_model_of_the_same_signer_is_refused(small: Small) -> None:
