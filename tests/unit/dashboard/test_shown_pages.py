@@ -33,7 +33,7 @@ def pill(text: str, kind: str) -> str:
 
 
 def spam_card(client: TestClient) -> str:
-    return client.get("/").text.split('aria-labelledby="m-2"')[0]
+    return str(client.get("/").text).split('aria-labelledby="m-2"')[0]
 
 
 @pytest.mark.parametrize("path", PAGES)
