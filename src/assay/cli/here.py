@@ -61,9 +61,11 @@ def read_key(path: Path) -> PemSigner:
 
     try:
         signer = load_private(path, passphrase=os.environ.get(PASSPHRASE))
-    except KeyFileError:
-        if os.environ.get(PASSPHRASE) or not sys.stdin.isatty() or b"ENCRYPTED" not in _head(path):
+    except KeyFileError as err:
+        if os.environ.get(PASSPHRASE) or b"ENCRYPTED" not in _head(path):
             raise
+        if not sys.stdin.isatty():
+            raise KeyFileError(f"{err.message}: set {PASSPHRASE}, since there is no terminal to ask at") from err
         signer = load_private(path, passphrase=click.prompt(f"Passphrase of {path}", hide_input=True, err=True))
     if not signer.encrypted:
         click.echo(f"assay: warning: {path} is not encrypted; assay keys new makes encrypted ones", err=True)

@@ -9,12 +9,14 @@ import click
 
 from assay.cli.here import now, open_project
 from assay.cli.output import json_option, print_findings, print_json, print_table, progress
-from assay.errors import ConfigError
-from assay.findings import Finding
+from assay.errors import ConfigError, TableError
+from assay.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from assay.monitoring.alarms import Alarm
     from assay.monitoring.monitor import Evaluation
+
+COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency", "error")
 
 
 @click.command()
@@ -37,7 +39,8 @@ def monitor(*, name: str | None, as_json: bool, **options: object) -> int:
     """Evaluate all complete windows not yet seen, of model NAME or of every model of the project.
 
     With --reference and --current: compare two tables without a project, storing nothing.
-    Exit code 1 if there is a new alarm.
+    Exit code 1 if there is a new alarm, or outputs are not those of the signed model; 3 if part of it could not be
+    judged, as when a column is missing.
     """
     if options["reference"] or options["current"]:
         if name:
@@ -48,7 +51,7 @@ def monitor(*, name: str | None, as_json: bool, **options: object) -> int:
             print_json(_object("current", evaluation, evaluation.alarms, evaluation.findings))
         else:
             _say("current", evaluation, evaluation.alarms, evaluation.findings)
-        return 1 if evaluation.alarms else 0
+        return _code(evaluation.alarms, evaluation.findings)
     return _project(name, as_json=as_json)
 
 
@@ -75,10 +78,17 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
         slices=tuple(slices) if isinstance(slices, tuple) else (),
         features=tuple(features) if isinstance(features, tuple) and features else None,
     )
+    engine = find_engine("duckdb")
+    reference, current = Source((str(options["reference"]),)), Source((str(options["current"]),))
+    there = {*engine.columns(reference), *engine.columns(current)}
+    named = [text[word] for word in COLUMNS] + [*schema.slices, *(schema.features or ())]
+    for column in named:
+        if column and column not in there:
+            raise TableError(f"neither table has a column {column!r}; there are {', '.join(sorted(there))}")
     return monitor_tables(
-        find_engine("duckdb"),
-        Source((str(options["reference"]),)),
-        Source((str(options["current"]),)),
+        engine,
+        reference,
+        current,
         schema,
         window=str(options["window"]),
         false_alarm_every=parse_span(str(options["false_alarm_every"])),
@@ -94,13 +104,13 @@ def _project(name: str | None, *, as_json: bool) -> int:
     names = [name] if name else monitored_models(project)
     if not names:
         raise ConfigError("no model here has predictions: add [models.NAME.predictions] with path, time and prediction")
-    new = False
+    codes = []
     objects = []
     try:
         for one in names:
             with progress(f"monitoring {one}"):
                 watched = project.monitor(one, now())
-            new = new or bool(watched.new)
+            codes.append(_code(watched.new, watched.findings))
             if as_json:
                 objects.append(_object(one, watched.evaluation, watched.new, watched.findings))
                 continue
@@ -111,7 +121,14 @@ def _project(name: str | None, *, as_json: bool) -> int:
         project.tell(now())
     if as_json:
         print_json(objects[0] if len(objects) == 1 else {"models": objects})
-    return 1 if new else 0
+    return 1 if 1 in codes else max(codes)
+
+
+def _code(alarms: Sequence[Alarm], findings: Sequence[Finding]) -> int:
+    ranks = [finding.severity for finding in findings]
+    if alarms or Severity.CRITICAL in ranks:
+        return 1
+    return 3 if Severity.ERROR in ranks else 0
 
 
 def _object(

@@ -53,6 +53,7 @@ def at(folder: Path) -> Iterator[None]:
     """Stand in a folder, as a user with a home of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("sys.stdin", io.StringIO())  # nobody is there to be asked
         patch.setenv("XDG_STATE_HOME", str(folder.parent / "state"))
         patch.setenv("ASSAY_ACTOR", "mlops@acme.example")
         patch.delenv("ASSAY_PASSPHRASE", raising=False)

@@ -1,0 +1,141 @@
+"""``assay monitor --reference … --current …``: two tables, no project, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from tests.small_project import rows
+from tests.unit.cli.prompt import FAULT, at, typed
+
+pytestmark = pytest.mark.xdist_group("cli-ad-hoc")
+
+COLUMNS = ("--time", "ts", "--prediction", "pred", "--label", "y")
+START, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def predicted(days: int, *, start: datetime, seed: int, wrong: float = 0.1) -> pa.Table:
+    """Rows with a prediction that is wrong for a share of them."""
+    table = rows(days, start=start, seed=seed)
+    truth = np.asarray(table.column("y"))
+    other = np.where(truth == "spam", "ham", "spam")
+    answers = np.where(np.random.default_rng(seed).random(len(truth)) < wrong, other, truth)
+    return table.append_column("pred", pa.array(answers.tolist()))
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ad-hoc") / "tables"
+    folder.mkdir()
+    reference, calm = predicted(56, start=START, seed=1), predicted(4, start=LATER, seed=2)
+    odd = {
+        "reference": reference,
+        "calm": calm,
+        "worse": predicted(6, start=LATER, seed=3, wrong=0.6),
+        "empty": calm.slice(0, 0),
+        "unpredicted": calm.drop_columns(["pred"]),
+        "unlabelled": calm.drop_columns(["y"]),
+        "timeless": calm.set_column(0, "ts", pa.array(["soon"] * len(calm))),
+        "one-class": reference.set_column(3, "y", pa.array(["ham"] * len(reference))).set_column(
+            4, "pred", pa.array(["ham"] * len(reference))
+        ),
+    }
+    odd["nan"] = calm.set_column(calm.column_names.index("y"), "y", pa.array([float("nan")] * len(calm)))
+    odd["null"] = calm.set_column(calm.column_names.index("y"), "y", pa.array([None] * len(calm), pa.string()))
+    for name, table in odd.items():
+        pyarrow.csv.write_csv(table, folder / f"{name}.csv")
+    (folder / "noise.csv").write_bytes(b"\x00\xff\x01" * 99)
+    (folder / "nothing.csv").write_bytes(b"")
+    (folder / "noise.parquet").write_bytes(b"PAR1 nonsense")
+    (folder / "folder.csv").mkdir()
+    return folder
+
+
+@pytest.fixture
+def here(tables: Path) -> Iterator[Path]:
+    before = sorted(tables.rglob("*"))
+    with at(tables):
+        yield tables
+    assert sorted(tables.rglob("*")) == before  # nothing was stored
+
+
+def ad_hoc(reference: str, current: str, *more: str) -> tuple[str, ...]:
+    return ("monitor", "--reference", reference, "--current", current, *COLUMNS, *more)
+
+
+@pytest.mark.usefixtures("here")
+def test_calm_days_raise_nothing() -> None:
+    answer = typed(*ad_hoc("reference.csv", "calm.csv", "--json"))
+    assert (answer.code, answer.data["windows"], answer.data["alarms"]) == (0, 4, [])
+    assert set(answer.data) == {"model", "windows", "alarms", "budget", "silent", "findings"}
+    assert "4 windows" in typed(*ad_hoc("reference.csv", "calm.csv")).out
+
+
+@pytest.mark.usefixtures("here")
+def test_a_fall_is_an_alarm_with_exit_code_1() -> None:
+    answer = typed(*ad_hoc("reference.csv", "worse.csv", "--json"))
+    alarms = answer.data["alarms"]
+    assert answer.code == 1
+    assert isinstance(alarms, list)
+    assert "error" in {alarm["signal"] for alarm in alarms}
+    assert all(alarm["window"].startswith("2026-03-0") and alarm["window"].endswith("Z") for alarm in alarms)
+    spoken = typed(*ad_hoc("reference.csv", "worse.csv", "--window", "40rows", "--feature", "a"))
+    assert spoken.code == 1
+    assert "error" in spoken.out
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (ad_hoc("missing.csv", "calm.csv"), 2, "missing.csv"),
+        (ad_hoc("reference.csv", "missing.csv"), 2, "missing.csv"),
+        (ad_hoc("reference.csv", "none-*.csv"), 2, "none-*.csv"),
+        (ad_hoc("reference.csv", "noise.csv"), 2, "noise.csv"),
+        (ad_hoc("noise.parquet", "calm.csv"), 2, "noise.parquet"),
+        (ad_hoc("reference.csv", "nothing.csv"), 2, "nothing.csv"),
+        (ad_hoc("reference.csv", "folder.csv"), 2, "folder.csv"),
+        (ad_hoc("reference.csv", "timeless.csv"), 2, "timeless.csv"),
+        (ad_hoc("timeless.csv", "calm.csv"), 2, "timeless.csv"),
+        (ad_hoc("empty.csv", "calm.csv"), 3, "no rows"),
+        (ad_hoc("reference.csv", "calm.csv", "--confidence", "nope"), 2, "nope"),
+        (ad_hoc("reference.csv", "calm.csv", "--slice", "nope"), 2, "nope"),
+        (ad_hoc("reference.csv", "calm.csv", "--feature", "nope"), 2, "nope"),
+        (ad_hoc("reference.csv", "calm.csv", "--window", "daily"), 2, "daily"),
+        (ad_hoc("reference.csv", "calm.csv", "--window", "0rows"), 2, "0rows"),
+        (ad_hoc("reference.csv", "calm.csv", "--false-alarm-every", "never"), 2, "never"),
+        (ad_hoc("reference.csv", "calm.csv", "--time", "nope"), 2, "nope"),
+        (ad_hoc("reference.csv", "calm.csv", "--prediction", "nope"), 2, "nope"),
+    ],
+)
+def test_what_cannot_be_used_is_named(words: tuple[str, ...], code: int, said: str) -> None:
+    typed(*words).refused(code, said)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("current", ["empty.csv", "unlabelled.csv", "nan.csv", "null.csv"])
+def test_odd_rows_are_told_and_are_no_fault_of_ours(current: str) -> None:
+    answer = typed(*ad_hoc("reference.csv", current, "--json"))
+    assert FAULT not in answer.err
+    assert answer.data["findings"] or "error" in answer.data, answer
+
+
+@pytest.mark.usefixtures("here")
+def test_a_reference_of_one_class_is_no_fault_of_ours() -> None:
+    answer = typed(*ad_hoc("one-class.csv", "calm.csv", "--json"))
+    assert FAULT not in answer.err
+    assert answer.code in {1, 2, 3}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_current_table_without_its_predictions_is_not_called_fine() -> None:
+    answer = typed(*ad_hoc("reference.csv", "unpredicted.csv", "--json"))
+    findings = answer.data["findings"]
+    assert isinstance(findings, list)
+    assert answer.code in {1, 3}
+    assert any("'pred'" in one["detail"] for one in findings)
