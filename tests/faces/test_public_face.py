@@ -1,4 +1,4 @@
-"""What `import assay` offers, what it costs, and that the README's snippet and the typed program run."""
+"""What `import assay` offers, what it costs, and that the typed program runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from tests.small_project import RELEASE, TODAY, Small, build
+from tests.small_project import TODAY, Small, build
 from tests.typing import api
 
 import assay
-from assay.cli.main import VERBS
-from assay.cli.main import assay as command
 from assay.keys.pem import generate
 
-README = Path(__file__).parents[2] / "README.md"
 HEAVY = ("sqlalchemy", "numpy", "pyarrow", "duckdb", "sklearn", "scipy", "pandas", "alembic")
 PUBLIC = {
     "AllOf", "AnyOf", "AssayError", "AuditLog", "Baseline", "DatasetFingerprint", "Finding", "Manifest",
@@ -115,44 +111,3 @@ def test_the_typed_program_runs(small: Small, tmp_path: Path) -> None:
     assert api.live_root(small.folder / "assay.toml", "spam", TODAY) == str(small.model)
     assert "no model 'ham'" in str(api.live_root(small.folder / "assay.toml", "ham", TODAY))
     assert len(api.EVERYTHING) == 8
-
-
-def test_the_readmes_snippet_runs_as_it_is_printed(small: Small, tmp_path: Path) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "models").mkdir()
-    shutil.copytree(small.model, tmp_path / "models" / "spam")
-    shutil.copyfile(small.folder / "keys" / "release.pub", tmp_path / "release.pub")
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_every_command_of_the_readme_is_a_verb_with_those_options() -> None:
-    text = "\n".join(re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
-    commands = re.findall(r"^assay (\w+)(.*)$", text, re.MULTILINE)
-    commands += re.findall(r"`assay (\w+)([^`]*)`", README.read_text(encoding="utf-8"))
-    assert {verb for verb, _ in commands} >= {"init", "sign", "verify"}
-    for verb, rest in commands:
-        assert verb in VERBS
-        said = CliRunner().invoke(command, [verb, "--help"])
-        assert said.exit_code == 0
-        for option in re.findall(r"--[\w-]+", rest.split("#")[0]):
-            assert option in said.output, f"assay {verb} has no {option}"
-
-
-def test_the_readmes_first_steps_work_in_an_empty_folder(
-    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "models").mkdir()
-    shutil.copytree(small.model, tmp_path / "models" / "spam", ignore=shutil.ignore_patterns("model.sig"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("ASSAY_PASSPHRASE", "of this test")
-    steps = re.findall(
-        r"^assay ((?:init|sign|verify).*?)\s*(?:#.*)?$", README.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    assert len(steps) == 3
-    program = Path(sys.executable).with_name("assay")
-    for step in steps:
-        done = subprocess.run([program, *step.split()], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{step}: {done.stderr}"
-    assert RELEASE not in done.stdout
-    assert "verified spam" in done.stdout

@@ -7,7 +7,7 @@ import hmac
 import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -24,7 +24,7 @@ from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoes
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from assay.dashboard import charts, pages
-from assay.dashboard.sessions import COOKIE, Session, Sessions
+from assay.dashboard.sessions import COOKIE, TRIES, TRIES_WITHIN, Session, Sessions
 from assay.errors import AssayError, ConfigError, IncidentError, LogError
 from assay.project.auditing import proof_of
 from assay.project.health import model_health, project_health
@@ -88,6 +88,19 @@ class Desk:
             **{"refresh": False, **(values or {})},
         )
         return HTMLResponse(text, status_code=status)
+
+    def admits(self, token: str, address: str) -> bool:
+        """Whether the token opens the door; an address that is no longer listened to is logged, once a spell."""
+        if self.sessions.right(token, address):
+            return True
+        if self.sessions.blocked(address):
+            now = self.clock()
+            spell = int(now.timestamp() / TRIES_WITHIN.total_seconds())
+            data = {"address": address, "wrong": TRIES}
+            once = f"sign-in.blocked:{address}:{spell}"
+            with suppress(AssayError):  # a log that cannot be written neither opens the door nor breaks the answer
+                self.project.log.append("sign-in.blocked", "dashboard", data, actor="dashboard", now=now, once=once)
+        return False
 
     def problem(self, request: Request, status: int, headline: str, detail: str) -> Response:
         """Say what is wrong, as a page or as JSON."""
@@ -232,7 +245,7 @@ def _admit_program(request: Request, desk: Desk) -> Response | None:
         return JSONResponse({"error": "send the token as Authorization: Bearer …"}, status_code=401)
     if desk.sessions.blocked(_address(request)):
         return JSONResponse({"error": TOO_MANY}, status_code=429)
-    if not desk.sessions.right(token.strip(), _address(request)):
+    if not desk.admits(token.strip(), _address(request)):
         return JSONResponse({"error": "that is not the token"}, status_code=401)
     return None
 
@@ -254,7 +267,7 @@ def _sign_in(app: FastAPI, desk: Desk) -> None:
         address = _address(request)
         if desk.sessions.blocked(address):
             return again(request, 429, TOO_MANY, wanted)
-        if not desk.sessions.right(token.strip(), address):
+        if not desk.admits(token.strip(), address):
             return again(request, 403, "That is not the token.", wanted)
         former = _session(request)
         if former is not None:

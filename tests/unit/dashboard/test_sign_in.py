@@ -82,6 +82,19 @@ def test_after_five_wrong_tokens_even_the_right_one_waits(seen: Served) -> None:
     assert elsewhere.status_code == 303
 
 
+def test_guessing_is_logged_once_a_spell_and_without_the_guesses(seen: Served) -> None:
+    app, log = seen.app(), seen.small.project.log
+    before = len(log.entries(kinds=["sign-in.blocked"]))
+    for address in ("198.51.100.7", "198.51.100.8"):
+        client = seen.stranger(app, address=address)
+        for _ in range(TRIES + 3):
+            client.post("/sign-in", data={"token": "hunter2"})
+            client.get("/api/health", headers={"authorization": "Bearer hunter2"})
+    found = [one.entry for one in log.entries(kinds=["sign-in.blocked"])[before:]]
+    assert [entry.data["address"] for entry in found] == ["198.51.100.7", "198.51.100.8"]
+    assert b"hunter2" not in b"".join(entry.canonical() for entry in found)
+
+
 def test_wrong_bearer_tokens_are_counted_too(seen: Served) -> None:
     client = seen.stranger()
     answers = [
