@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import now, open_project
+from assay.cli.here import now, open_project, telling
 from assay.cli.output import json_option, print_findings, print_json, progress
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
@@ -62,11 +62,8 @@ def verify(name: str, *, as_json: bool) -> int:
     from assay.project.data import verify_data
 
     project = open_project()
-    try:
-        with progress(f"reading the training data of {name}"):
-            report = verify_data(project, name, now=now())
-    finally:
-        project.tell(now())
+    with telling(project), progress(f"reading the training data of {name}"):
+        report = verify_data(project, name, now=now())
     if as_json:
         findings = [finding.as_json() for finding in report.findings]
         print_json({"changed": report.changed, "rows": report.rows, "root": report.root, "findings": findings})

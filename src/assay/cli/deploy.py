@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import now, open_project
+from assay.cli.here import now, open_project, telling
 from assay.cli.output import json_option, print_json
 from assay.storage.clock import utc_text
 
@@ -22,10 +22,8 @@ def deploy(*, name: str, as_json: bool) -> None:
     from assay.project.releasing import deploy as put_live
 
     project = open_project()
-    try:
+    with telling(project):
         live = put_live(project, name, now=now())
-    finally:
-        project.tell(now())
     _report(live, f"{name} is live", as_json=as_json)
 
 
@@ -38,10 +36,8 @@ def rollback(*, name: str, reason: str, as_json: bool) -> None:
     from assay.project.releasing import rollback as put_back
 
     project = open_project()
-    try:
+    with telling(project):
         live = put_back(project, name, reason=reason, now=now())
-    finally:
-        project.tell(now())
     _report(live, f"{name} is back", as_json=as_json)
 
 

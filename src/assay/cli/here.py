@@ -5,13 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from assay.errors import ConfigError
+from assay.errors import AssayError, ConfigError
 from assay.project import config
 
 if TYPE_CHECKING:
@@ -52,6 +54,20 @@ def open_project() -> Project:
             f"no {config.FILE_NAME} in {Path.cwd()} or above: run assay init, or change to the project's folder"
         )
     return Project.open(path, now=now(), actor=actor())
+
+
+@contextmanager
+def telling(project: Project) -> Iterator[None]:
+    """Alert to what the block logged, however it ends; trouble in telling never hides why the block ended."""
+    try:
+        yield
+    except AssayError:
+        try:
+            project.tell(now())
+        except AssayError as err:
+            click.echo(f"assay: warning: nobody could be told: {err.message}", err=True)
+        raise
+    project.tell(now())
 
 
 def read_key(path: Path) -> PemSigner:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import now, open_project
+from assay.cli.here import now, open_project, telling
 from assay.cli.output import json_option, print_findings, print_json, print_table, progress
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
@@ -106,7 +106,7 @@ def _project(name: str | None, *, as_json: bool) -> int:
         raise ConfigError("no model here has predictions: add [models.NAME.predictions] with path, time and prediction")
     codes = []
     objects = []
-    try:
+    with telling(project):
         for one in names:
             with progress(f"monitoring {one}"):
                 watched = project.monitor(one, now())
@@ -117,8 +117,6 @@ def _project(name: str | None, *, as_json: bool) -> int:
             _say(one, watched.evaluation, watched.new, watched.findings)
             if watched.diagnosis:
                 print_diagnosis(one, watched.diagnosis.to_json())
-    finally:
-        project.tell(now())
     if as_json:
         print_json(objects[0] if len(objects) == 1 else {"models": objects})
     return 1 if 1 in codes else max(codes)

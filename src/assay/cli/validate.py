@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from assay.cli.here import now, open_project, read_key
+from assay.cli.here import now, open_project, read_key, telling
 from assay.cli.output import json_option, print_json, print_table, progress
 
 
@@ -28,11 +28,8 @@ def validate(
 
     signer = read_key(key) if key else None
     project = open_project()
-    try:
-        with progress(f"validating {name}"):
-            done = validate_model(project, name, suite=suite, signer=signer, now=now())
-    finally:
-        project.tell(now())
+    with telling(project), progress(f"validating {name}"):
+        done = validate_model(project, name, suite=suite, signer=signer, now=now())
     report = done.report
     if junit:
         junit.write_text(report.to_junit(), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import now, open_project, project_file
+from assay.cli.here import now, open_project, project_file, telling
 from assay.cli.output import json_option, print_findings, print_json, progress
 from assay.cli.sign import ignore_option, model_named, signature_option
 from assay.errors import AssayError, ConfigError, VerificationError
@@ -44,11 +44,8 @@ def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_js
         from assay.project.integrity import verify_model
 
         project = open_project()
-        try:
-            with progress(f"verifying {what}"):
-                model = verify_model(project, what, signature=signature, ignore=ignore, now=now())
-        finally:
-            project.tell(now())
+        with telling(project), progress(f"verifying {what}"):
+            model = verify_model(project, what, signature=signature, ignore=ignore, now=now())
     else:
         raise ConfigError(
             f"{what} is not a model of a project here, so it must be said whose signature counts: "

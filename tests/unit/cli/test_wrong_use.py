@@ -12,7 +12,9 @@ import pytest
 from tests.small_project import CONFIG, build
 from tests.unit.cli.prompt import FAULT, at, typed
 
+from assay.cli.here import open_project, telling
 from assay.cli.main import VERBS
+from assay.errors import VerificationError
 
 pytestmark = pytest.mark.xdist_group("cli-wrong-use")
 
@@ -232,6 +234,29 @@ def test_a_corrupt_log_is_told(here: Path, words: tuple[str, ...], spoil: str) -
 
 
 @pytest.mark.parametrize("spoil", ["noise", "folder"])
+def test_a_corrupt_log_never_makes_a_changed_model_fine(here: Path, spoil: str) -> None:
+    _spoil(here / ".assay" / "audit.db", spoil)
+    (here / "models" / "spam" / "labels.txt").write_text("spam\nham\n")
+    answer = typed("verify", "spam")
+    answer.refused(answer.code, "audit.db")
+    assert answer.code in {1, 3}
+
+
+def test_trouble_in_telling_does_not_hide_why_a_verb_ended(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _spoil(here / ".assay" / "audit.db", "noise")
+    with pytest.raises(VerificationError, match="one byte differs"), telling(open_project()):
+        raise VerificationError("one byte differs")
+    assert "nobody could be told" in capsys.readouterr().err
+
+
+def test_a_tick_with_a_corrupt_log_cannot_tell(here: Path) -> None:
+    _spoil(here / ".assay" / "audit.db", "noise")
+    done = typed("tick", "--json")
+    assert done.code == 3
+    assert "audit.db" in done.out
+
+
+@pytest.mark.parametrize("spoil", ["noise", "folder"])
 def test_verifying_a_corrupt_log_is_never_fine(here: Path, spoil: str) -> None:
     _spoil(here / ".assay" / "audit.db", spoil)
     answer = typed("log", "verify", "--json")
@@ -251,6 +276,7 @@ def _spoil(path: Path, how: str) -> None:
 
 def test_a_file_where_the_state_folder_belongs_is_told(here: Path) -> None:
     shutil.rmtree(here / ".assay")
+    shutil.rmtree(here / "outside")  # else a missing log key is what is told
     (here / ".assay").write_text("no folder\n")
     for words in (("status",), ("log", "show"), ("incident", "list")):
         typed(*words).refused(3, ".assay")
