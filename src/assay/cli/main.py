@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -77,21 +78,21 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each
     try:
         result = assay.main(list(arguments), prog_name="assay", standalone_mode=False)
     except click.exceptions.Abort:
-        print_error(AssayError("stopped"), as_json=False)
+        _tell(AssayError("stopped"), as_json=False)
         return 130
     except click.ClickException as err:
         context = getattr(err, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        print_error(AssayError(f"{err.format_message()}{hint}"), as_json=as_json)
+        _tell(AssayError(f"{err.format_message()}{hint}"), as_json=as_json)
         return 2
     except AssayError as err:
-        print_error(err, as_json=as_json)
+        _tell(err, as_json=as_json)
         return err.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: say no more
         return 0
     except OSError as err:
-        print_error(StorageError(f"{err.strerror or err}: {err.filename or 'no file named'}"), as_json=as_json)
+        _tell(StorageError(f"{err.strerror or err}: {err.filename or 'no file named'}"), as_json=as_json)
         return StorageError.exit_code
     except Exception as err:
         if os.environ.get("ASSAY_DEBUG"):
@@ -99,9 +100,18 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each
         message = (
             f"a fault in assay itself ({type(err).__name__}: {err}); set ASSAY_DEBUG=1 to see where, and report it"
         )
-        print_error(AssayError(message), as_json=as_json)
+        _tell(AssayError(message), as_json=as_json)
         return 3
     return result if isinstance(result, int) else 0
+
+
+def _tell(error: AssayError, *, as_json: bool) -> None:
+    """Print an error; where standard output takes nothing any more, say it on the other one."""
+    try:
+        print_error(error, as_json=as_json)
+    except OSError:
+        with suppress(OSError):
+            print_error(error, as_json=False)
 
 
 def main() -> None:

@@ -45,7 +45,9 @@ def serve(*, host: str, port: int, no_tick: bool, folder: Path | None) -> None:
     if not no_tick:
         loop.start()
     try:
-        uvicorn.run(create_app(project, token=token, clock=now), host=host, port=port, log_level="warning")
+        uvicorn.run(
+            create_app(project, token=token, clock=now), host=host, port=port, log_level="warning", proxy_headers=False
+        )
     finally:
         ended.set()
 
@@ -57,4 +59,6 @@ def _tick(project: Project, ended: threading.Event) -> None:
             project.run_due(now())
         except AssayError as err:
             click.echo(f"assay: {err.message}", err=True)
+        except Exception as err:  # noqa: BLE001 - a loop that ended in silence would watch nothing
+            click.echo(f"assay: a fault in assay itself ({type(err).__name__}: {err}); report it", err=True)
         ended.wait(TICK_S)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
-from assay.errors import AssayError
+from assay.errors import AssayError, StorageError
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
 from assay.storage.tables import checks
@@ -116,6 +116,10 @@ def attempted(engine: Engine, model: str, kind: str, now: datetime) -> Iterator[
     """Remember a check that could not run: its former pass no longer stands, its former failure does."""
     try:
         yield
+    except OSError as err:  # a full disk under a report or a filled-in reference
+        trouble = StorageError(f"{err.strerror or err}: {err.filename or 'no file named'}")
+        could_not_run(engine, model, kind, trouble, now)
+        raise trouble from err
     except AssayError as err:
         could_not_run(engine, model, kind, err, now)
         raise

@@ -72,6 +72,8 @@ def _do(what: str, work: Work, now: datetime) -> Done:
         outcome, detail = work(now)
     except AssayError as err:
         return Done(what, "fail" if err.exit_code == 1 else "unknown", err.message)
+    except OSError as err:
+        return Done(what, "unknown", f"{err.strerror or err}: {err.filename or 'no file named'}")
     return Done(what, outcome, detail)
 
 

@@ -78,7 +78,7 @@ def validate_model(
         checks_to_run = load_suite(spec)
         with integrity.verify_model(project, name, now=now, hold=True) as verified:
             report = checks_to_run.run(verified.load(framework_of(project, name)), model_root=verified.root, now=now)
-    folder = _keep(project, name, report, now)
+        folder = _keep(project, name, report, now)
     statement = None
     if signer is not None:
         envelope = seal(report_statement(report), signer)
