@@ -90,6 +90,12 @@ class PolicyError(AssayError):
     """A release policy is empty, contradictory or not signed as it must be."""
 
 
+class ReleaseRefusedError(AssayError):
+    """The gate does not admit the model: it may not go live."""
+
+    exit_code = 1
+
+
 class ApprovalError(AssayError):
     """An approval cannot be made: wrong key, unknown identity, nothing to approve."""
 

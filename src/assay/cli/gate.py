@@ -28,7 +28,7 @@ def gate(*, name: str, requester: str | None, vsa: Path | None, key: Path | None
         raise ConfigError("a verification summary is signed: give --vsa FILE and --key PEM together")
     signer = read_key(key) if key else None
     project = open_project()
-    decision = decide(project, name, requester=requester or project.actor, now=now())
+    decision = decide(project, name, requester=requester, now=now())
     project.tell(now())
     if vsa and signer:
         vsa.write_text(summary(decision, signer).to_json() + "\n", encoding="utf-8")

@@ -39,7 +39,7 @@ def list_incidents(*, model: str | None, everything: bool, as_json: bool) -> Non
 
 
 @incident.command()
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @json_option
 def show(number: int, *, as_json: bool) -> None:
     """Show one incident and every step taken."""
@@ -56,7 +56,7 @@ def show(number: int, *, as_json: bool) -> None:
 
 
 @incident.command()
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @json_option
 def acknowledge(number: int, *, as_json: bool) -> None:
     """Take an incident: it no longer escalates."""
@@ -66,7 +66,7 @@ def acknowledge(number: int, *, as_json: bool) -> None:
 
 
 @incident.command()
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @click.option("--reason", required=True, help="What it was, and what was done.")
 @json_option
 def resolve(number: int, *, reason: str, as_json: bool) -> None:
@@ -77,7 +77,7 @@ def resolve(number: int, *, reason: str, as_json: bool) -> None:
 
 
 @incident.command()
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def export(number: int, file: Path, *, as_json: bool) -> None:

@@ -110,7 +110,7 @@ def list_keys(*, as_json: bool) -> None:
 
 
 def _span(since: str | None, until: str | None) -> str:
-    return f"{since[:10] if since else 'ever'} to {until[:10] if until else 'revoked'}"
+    return f"{since[:10] if since else 'ever'} to {until[:10] if until else 'no end'}"
 
 
 def _state(until: str | None, revoked: str | None, today: str) -> str:

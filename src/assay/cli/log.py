@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from assay.cli.here import open_project
+from assay.cli.here import now, open_project
 from assay.cli.output import json_option, print_findings, print_json, print_table
 from assay.errors import ConfigError
 
@@ -47,7 +47,7 @@ def verify(*, as_json: bool) -> int:
     """
     from assay.project.auditing import verify_log
 
-    report = verify_log(open_project())
+    report = verify_log(open_project(), now=now())
     if as_json:
         findings = [finding.as_json() for finding in report.findings]
         print_json({"state": report.state, "size": report.size, "root": report.root, "findings": findings})
@@ -63,7 +63,7 @@ def verify(*, as_json: bool) -> int:
 
 
 @log.command()
-@click.argument("position", type=int)
+@click.argument("position", type=click.IntRange(0, 2**31 - 1))
 @json_option
 def prove(position: int, *, as_json: bool) -> None:
     """Prove that the entry at POSITION is in the log of the newest checkpoint."""

@@ -39,7 +39,8 @@ def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
     """One line a finding, worst first."""
     ordered = sorted(findings, key=lambda finding: -finding.severity.rank)
     for finding in ordered[:MOST_FINDINGS]:
-        click.echo(f"  {finding.severity.value:8} {finding.rule}: {finding.detail}", err=err)
+        about = "" if not finding.subject or finding.subject in finding.detail else f" ({finding.subject})"
+        click.echo(f"  {finding.severity.value:8} {finding.rule}{about}: {finding.detail}", err=err)
     if len(ordered) > MOST_FINDINGS:
         click.echo(f"  … and {len(ordered) - MOST_FINDINGS} more; --json lists them all", err=err)
 

@@ -10,6 +10,7 @@ import click
 
 from assay.cli.here import key_option, now, open_project, project_file, read_key
 from assay.cli.output import json_option, print_json, progress
+from assay.errors import ConfigError
 from assay.project import config
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def sign(
     """Sign a model by PATH, or by its NAME in assay.toml (then also a known-good copy and an audit entry)."""
     signer = read_key(key)
     end = expires.replace(tzinfo=UTC) if expires else None
+    if end is not None and end <= now():
+        raise ConfigError(f"--expires {end:%Y-%m-%d %H:%M} UTC is past: the signature would never count")
     if model_named(what):
         from assay.project.integrity import sign_model
 
@@ -52,10 +55,15 @@ def sign(
             )
         project.tell(now())
     else:
+        from assay.signing.bundle import About
         from assay.signing.sign import sign as sign_path
+        from assay.storage.clock import utc_text
 
+        about = None
+        if end is not None:
+            about = About(name=Path(what).resolve().name, version=0, created=utc_text(now()), expires=utc_text(end))
         with progress(f"signing {what}"):
-            signed = sign_path(Path(what), signer, signature=signature, ignore=ignore, now=now())
+            signed = sign_path(Path(what), signer, signature=signature, ignore=ignore, about=about, now=now())
         extra = {"note": "no audit entry: signed by path, not as a model of a project"}
     _report(signed, signer.key_id, extra, as_json=as_json)
 

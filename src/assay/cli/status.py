@@ -33,7 +33,7 @@ def status(*, as_json: bool) -> int:
     project.tell(moment)
     health = project_health(project, now=moment)
     lights = [model.light.value for model in health.models] + [health.log.light(moment).value]
-    worst = max(lights, key=RANK.index)
+    worst = "bad" if health.forgotten else max(lights, key=RANK.index)
     if as_json:
         print_json(health.as_json(moment))
     else:
@@ -48,7 +48,9 @@ def status(*, as_json: bool) -> int:
             for incident in model.incidents:
                 owner = incident.owner or "nobody has it"
                 click.secho(f"    incident {incident.id}: {incident.title} ({incident.state}, {owner})", fg="red")
-        if not health.models:
+        for name in health.forgotten:
+            _sign("bad", f"{name}: live by the deployment record, but no longer in assay.toml")
+        if not health.models and not health.forgotten:
             click.echo("no model in assay.toml yet")
         light = health.log.light(moment).value
         _sign(light, f"audit log: {health.log_size} entries; last verified {_age(health.log.time, moment)}")

@@ -92,7 +92,7 @@ class RainStory:
             self._say.line("nothing beyond tolerance and natural variation")
         self._stage.close("rain", ANNA, "the world changed; the model is retrained", self._day(FIRST.end))
         verdicts = [one.diagnosis.verdict for one in seen]
-        right = all(one in NATURAL for one in verdicts)
+        right = all(one in (*NATURAL, UNKNOWN) for one in verdicts) and UNKNOWN not in verdicts[-1:]
         evidence = seen[-1].why() if seen else "no alarm in five and a half years"
         return Told(2, "real years", "natural", verdicts[-1] if verdicts else INTACT, right, None, evidence)
 

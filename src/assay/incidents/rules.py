@@ -118,6 +118,19 @@ def _data_changed(entry: Entry) -> IncidentSpec:
     )
 
 
+def _policy_changed(entry: Entry) -> IncidentSpec:
+    model = _model(entry)
+    return IncidentSpec(
+        kind="integrity",
+        model=model,
+        topic="policy",
+        severity=Severity.ERROR,
+        title=f"{model}: the release policy was changed",
+        text=_word(entry.data, "detail") or "the release policy was changed",
+        facts=(f"policy:{_word(entry.data, 'policy_digest')[:12]}",),
+    )
+
+
 def _validation_failed(entry: Entry) -> IncidentSpec:
     findings = _findings(entry.data)
     model = _model(entry)
@@ -226,6 +239,7 @@ def _alert_failed(entry: Entry) -> IncidentSpec | None:
 _RULES = {
     "verify.refused": _refused,
     "data.changed": _data_changed,
+    "policy.changed": _policy_changed,
     "validation.failed": _validation_failed,
     "monitor.alarm": _alarm,
     "diagnosis.made": _diagnosis,

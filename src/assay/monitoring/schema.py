@@ -21,6 +21,7 @@ ROLES = (
     "request_id",
     "client",
 )
+NEEDED = ("time", "prediction", "slice", "feature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class PredictionSchema:
             Finding(
                 rule="column.missing",
                 subject=column,
-                severity=Severity.ERROR,
+                # Without time, prediction or an input nothing can be judged; the others may come later, or never.
+                severity=Severity.ERROR if role in NEEDED else Severity.WARNING,
                 detail=f"the table has no column {column!r}, which is declared as {role}",
                 numbers={"columns": len(columns)},
             )

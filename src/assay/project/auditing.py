@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from assay.audit.verify import LogReport, check_log
-from assay.errors import ConfigError, StorageError
+from assay.errors import ConfigError, LogError, StorageError
 from assay.incidents.bundle import export
 from assay.incidents.rules import reported
 from assay.project import checks
@@ -32,7 +33,9 @@ def verify_log(project: Project, *, now: datetime | None = None) -> LogReport:
         body: dict[str, object] = {"size": report.size, "root": report.root}
         checks.record(project.state, checks.WHOLE_PROJECT, "log", outcome=outcome, detail=detail, now=now, body=body)
         if report.state == "broken":
-            project.desk.report(reported("audit", log.origin, "log", report.findings), now)
+            # The incident is in the database before the log is asked to take its entry, which a broken one refuses.
+            with suppress(LogError):
+                project.desk.report(reported("audit", log.origin, "log", report.findings), now)
     return report
 
 
@@ -74,7 +77,9 @@ def proof_of(project: Project, position: int) -> EntryProof:
     if not 0 <= position < size:
         raise ConfigError(f"the log has entries 0 to {size - 1}, there is no {position}")
     proof = log.inclusion(position, size)
-    entry = log.entries(after=position - 1, limit=1)[0].entry
+    entry = next((one.entry for one in log.entries(after=position - 1, limit=1) if one.position == position), None)
+    if entry is None:
+        raise LogError(f"entry {position} is gone from the log: run assay log verify")
     return EntryProof(
         position=position,
         size=size,

@@ -147,7 +147,9 @@ def _open_copies(
         if deployment.root in copies or deployment.known_good is None or model.framework is None:
             continue
         try:
-            verified = integrity.open_copy(project, model.name, Path(deployment.known_good), now=now)
+            verified = integrity.open_copy(
+                project, model.name, Path(deployment.known_good), root=deployment.root, now=now
+            )
             opened.callback(verified.close)
             copies[deployment.root] = verified.load(model.framework)
         except AssayError as err:

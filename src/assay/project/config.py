@@ -160,7 +160,7 @@ def read(path: Path) -> ProjectConfig:
         raise ConfigError(f"{path} cannot be read: {err}") from err
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
+    except (ValueError, RecursionError) as err:  # tomllib's own error is a ValueError; so is a number of 5,000 digits
         raise ConfigError(f"{path} is not valid TOML: {err}") from err
     return parse(data, root=path.parent.resolve())
 

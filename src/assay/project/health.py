@@ -19,6 +19,7 @@ from assay.release.deployment import Deployment
 from assay.release.store import deployments
 from assay.storage.clock import utc_text
 from assay.storage.database import reading
+from assay.storage.tables import deployments as deployment_table
 from assay.storage.tables import diagnoses
 
 HEADLINES: Mapping[str, tuple[Light, str]] = {
@@ -104,6 +105,7 @@ class ProjectHealth:
         log_size: How many entries it has.
         checkpoint: The newest signed checkpoint, as text.
         incidents: Open and acknowledged incidents of the project, newest first.
+        forgotten: Models that the log has live and assay.toml no longer names.
     """
 
     name: str
@@ -112,12 +114,19 @@ class ProjectHealth:
     log_size: int
     checkpoint: str | None
     incidents: tuple[Incident, ...]
+    forgotten: tuple[str, ...] = ()
 
     def as_json(self, now: datetime) -> dict[str, object]:
         """The project as ``assay status --json`` and ``/api/health`` print it."""
         log = {**_check_json(self.log, now), "size": self.log_size, "checkpoint": self.checkpoint}
         models = [model.as_json(now) for model in self.models]
-        return {"project": self.name, "time": utc_text(now), "models": models, "log": log}
+        return {
+            "project": self.name,
+            "time": utc_text(now),
+            "models": models,
+            "log": log,
+            "forgotten": list(self.forgotten),
+        }
 
 
 def _check_json(check: Check, now: datetime) -> dict[str, object]:
@@ -142,7 +151,16 @@ def project_health(project: Project, *, now: datetime) -> ProjectHealth:
         log_size=log.size(),
         checkpoint=log.checkpoint(),
         incidents=current,
+        forgotten=_forgotten(project),
     )
+
+
+def _forgotten(project: Project) -> tuple[str, ...]:
+    """A table that was deleted from assay.toml must not make a live model vanish from sight."""
+    with reading(project.state) as connection:
+        query = select(deployment_table.c.model).where(deployment_table.c.until.is_(None)).distinct()
+        live = {str(name) for name in connection.execute(query).scalars()}
+    return tuple(sorted(live - set(project.config.models)))
 
 
 def model_health(project: Project, name: str, current: tuple[Incident, ...], *, now: datetime) -> ModelHealth:

@@ -9,24 +9,26 @@ from pathlib import Path
 
 from assay.artifacts.measure import measure
 from assay.diagnosis.case import ByteFacts
-from assay.errors import AssayError, VerificationError
+from assay.errors import AssayError, LogError, StorageError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import checks
+from assay.project.config import ModelConfig
 from assay.project.data import sign_lineage
 from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
 from assay.release.store import live_at
-from assay.signing.bundle import About, parse
+from assay.signing.bundle import About, Bundle, parse
 from assay.signing.sign import Signed, default_signature
 from assay.signing.sign import sign as sign_path
-from assay.signing.signers import SignedBy
+from assay.signing.signers import Signatory, SignedBy, SignerRule
 from assay.signing.store import StoredVersions, read_bounded
 from assay.signing.verify import VerifiedModel
 from assay.signing.verify import verify as verify_path
 from assay.storage.clock import utc_text
 
 FINDINGS_IN_LOG = 200
+UNTOLD = "trust.untold"
 
 
 def sign_model(
@@ -52,7 +54,7 @@ def sign_model(
     """
     model = project.config.model(name)
     must_count(project, name, signer.key_id, now=now)  # else a good signature would be replaced by one that is refused
-    memory = StoredVersions(project.state)
+    memory = LoggedVersions(project)
     former = memory.seen(name)
     statements, extra = sign_lineage(project, name, signer, now=now, ignore=ignore, signature=signature)
     about = About(
@@ -92,8 +94,41 @@ def _keep(project: Project, name: str, signed: Signed, version: int, now: dateti
             shutil.copyfile(source, scratch / "files" / file.name, follow_symlinks=False)
         shutil.copyfile(signed.bundle_path, scratch / "model.sig")
         scratch.rename(target)
-    open_copy(project, name, target, now=now).close()
+    open_copy(project, name, target, root=signed.manifest.root, now=now).close()
     return target
+
+
+class LoggedVersions:
+    """The newest version of each signed name, from the database and from the log, which nobody can rewrite unseen.
+
+    Args:
+        project: Whose log and database.
+    """
+
+    KINDS = ("model.signed", "model.deployed", "model.rolled-back")
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._stored = StoredVersions(project.state)
+
+    def seen(self, name: str) -> tuple[int, str] | None:
+        """Return the newest version and its root digest; a wiped or older database does not make it forgotten."""
+        stored = self._stored.seen(name)
+        try:
+            logged = self._project.log.entries(kinds=list(self.KINDS), subject=name)
+        except (
+            AssayError
+        ):  # a broken log is told by its own check; what else is wrong with the model must not be hidden
+            return stored
+        data = logged[-1].entry.data if logged else {}
+        version, root = data.get("version"), data.get("root")
+        if not isinstance(version, int) or not isinstance(root, str):
+            return stored
+        return stored if stored is not None and stored[0] >= version else (version, root)
+
+    def remember(self, name: str, version: int, root: str, now: datetime) -> None:
+        """Note a version that was verified."""
+        self._stored.remember(name, version, root, now)
 
 
 def copy_folder(project: Project, name: str, version: int, root: str) -> Path:
@@ -101,20 +136,38 @@ def copy_folder(project: Project, name: str, version: int, root: str) -> Path:
     return project.places.vault(project.config.model(name)) / f"{version:04d}-{root[:12]}"
 
 
-def open_copy(project: Project, name: str, folder: Path, *, now: datetime) -> VerifiedModel:
+def open_copy(project: Project, name: str, folder: Path, *, root: str, now: datetime) -> VerifiedModel:
     """A known-good copy, verified against the policy like any other model; never opened when it fails.
 
+    Args:
+        project: Whose model.
+        name: Which.
+        folder: Where the copy lies.
+        root: Root digest it must have: a copy of another version, however well signed, is not this one.
+        now: The present.
+
     Raises:
-        VerificationError: The copy is not what was signed.
+        VerificationError: The copy is not what was signed, or is another version.
     """
-    model = project.config.model(name)
     path = folder / "files"
-    if not model.path.is_dir():  # a single file: its copy is the one file there
-        only = list(path.iterdir()) if path.is_dir() else []
-        path = only[0] if len(only) == 1 else path
-    return verify_path(
+    if not is_folder(project.config.model(name), folder):
+        path = next(iter(path.iterdir()))
+    verified = verify_path(
         path, signature=folder / "model.sig", signers=signers(project, name), name=name, now=now, hold=True
     )
+    if verified.root != root:
+        verified.close()
+        detail = f"the copy {folder} is of {verified.root}, wanted {root}"
+        raise VerificationError(detail, [Finding("copy.other-version", name, Severity.CRITICAL, detail)])
+    return verified
+
+
+def is_folder(model: ModelConfig, copy: Path) -> bool:
+    """Whether a model is a folder, told from its place or, when nothing is there any more, from a copy of it."""
+    if model.path.exists():
+        return model.path.is_dir()
+    inside = list((copy / "files").iterdir()) if (copy / "files").is_dir() else []
+    return [one.name for one in inside] != [model.path.name]
 
 
 def signers(project: Project, name: str) -> SignedBy:
@@ -124,6 +177,27 @@ def signers(project: Project, name: str) -> SignedBy:
         ConfigError: Nobody is trusted.
     """
     return SignedBy(project.trust, signing_identities(project, name))
+
+
+class _NobodyKnown:
+    """Stands for the signers when the log that vouches for the trust store cannot be read."""
+
+    def __init__(self, trouble: AssayError) -> None:
+        self._trouble = trouble
+
+    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+        """Refuse: but all that is wrong with the files is found and told as well."""
+        del now
+        detail = f"whose signatures count cannot be told: {self._trouble.message}"
+        raise VerificationError(detail, [Finding(UNTOLD, bundle.key_id, Severity.CRITICAL, detail)])
+
+
+def _rule(project: Project, name: str) -> tuple[SignerRule, AssayError | None]:
+    """Whose signature counts; with what is in the way when that cannot be told."""
+    try:
+        return signers(project, name), None
+    except (LogError, StorageError) as err:
+        return _NobodyKnown(err), err
 
 
 def verify_model(
@@ -149,26 +223,37 @@ def verify_model(
         VerificationError: Any file, tensor, signature or signer is not as signed; with every reason.
     """
     model = project.config.model(name)
+    live = live_at(project.state, name, now)
+    rule, trouble = _rule(project, name)
     try:
+        if live is not None and not model.path.exists():
+            detail = f"nothing is at {model.path}, where version {live.version} is recorded as live"
+            raise VerificationError(detail, [Finding("artifact.gone", name, Severity.CRITICAL, detail)])  # noqa: TRY301
         verified = verify_path(
             model.path,
             signature=signature,
-            signers=signers(project, name),
+            signers=rule,
             name=name,  # another model by the same signer is not this one
             ignore=ignore,
             now=now,
-            versions=StoredVersions(project.state),
+            versions=LoggedVersions(project),
             hold=hold,
         )
     except VerificationError as err:
+        if trouble is not None and all(finding.rule == UNTOLD for finding in err.findings):
+            checks.could_not_run(project.state, name, "bytes", trouble, now)
+            raise trouble from err
         _remember_refusal(project, name, err, now)
         raise
     except AssayError as err:
         checks.could_not_run(project.state, name, "bytes", err, now)
         raise
     seen: dict[str, object] = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
-    detail = f"all {len(verified.manifest.files)} files as signed by {verified.signer}"
-    checks.record(project.state, name, "bytes", outcome="pass", detail=detail, now=now, body=seen)
+    detail, outcome = f"all {len(verified.manifest.files)} files as signed by {verified.signer}", "pass"
+    if live is not None and verified.root != live.root:
+        outcome = "unknown"
+        detail += f", but they are not those of version {live.version}, which is recorded as live: deploy, or roll back"
+    checks.record(project.state, name, "bytes", outcome=outcome, detail=detail, now=now, body=seen)
     return verified
 
 
@@ -213,7 +298,9 @@ def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now:
     recorded = live.root if live else None
     try:
         verified = verify_model(project, name, now=now)
-    except VerificationError:
+    except VerificationError as err:
+        if any(finding.rule == "artifact.gone" for finding in err.findings):
+            return ByteFacts(recorded_root=recorded, served_roots=tuple(served_roots))
         return ByteFacts(
             recorded_root=recorded,
             live_root=measured_root(project, name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.errors import LogError, PolicyError
 from assay.project import config as toml
 from assay.project.config import ModelConfig, ProjectConfig
 from assay.signing import store as signing_store
@@ -122,7 +124,8 @@ class Project:
         if self.config.checkpoints:
             return self.config.checkpoints
         state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        return (Path(state_home) / "assay" / "checkpoints",)
+        place = hashlib.sha256(str(self.config.root).encode()).hexdigest()[:12]  # projects of one name lie apart
+        return (Path(state_home) / "assay" / "checkpoints" / place,)
 
     @property
     def log_origin(self) -> str:
@@ -132,14 +135,33 @@ class Project:
         if self.places.log_key.exists():
             return NoteKey.read(self.places.log_key).verifier.name
         name = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in self.config.name)
+        for folder in self.checkpoint_folders:
+            former = sorted(folder.glob(f"assay.local_{name}-*")) if folder.is_dir() else []
+            if former:  # a new log would begin a second history of this project under the eyes of the first
+                raise LogError(
+                    f"{former[0]} holds checkpoints of a log of this project, but its key {self.places.log_key} is "
+                    "missing: restore the state folder from a backup, or move those checkpoints away to begin anew"
+                )
         return f"assay.local/{name}-{secrets.token_hex(6)}"
 
     @property
     def trust(self) -> TrustStore:
-        """Whose keys count; read anew each time, since a revocation must count at once."""
+        """Whose keys count; read anew each time, since a revocation must count at once.
+
+        Raises:
+            PolicyError: The file is malformed, or is not the store that the log tells of: a key was slipped in.
+        """
         if not self.places.trust.exists():
-            return TrustStore()
-        return signing_store.read(self.places.trust)
+            return TrustStore()  # nobody is trusted: nothing verifies until keys are trusted again
+        store = signing_store.read(self.places.trust)
+        logged = self.log.entries(kinds=["key.trusted", "key.revoked"])
+        if store.digest != (logged[-1].entry.data.get("trust_digest") if logged else None):
+            known = f"entry {logged[-1].position} of the log" if logged else "the log, which knows of no key,"
+            raise PolicyError(
+                f"{self.places.trust} is not the trust store that {known} tells of: somebody changed it by hand. "
+                "Restore it from a backup, or remove it and trust each key again with assay keys trust"
+            )
+        return store
 
     @cached_property
     def desk(self) -> Desk:

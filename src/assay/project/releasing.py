@@ -9,7 +9,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Literal
 
-from assay.errors import ApprovalError, ConfigError, PolicyError, VerificationError
+from assay.errors import ApprovalError, ConfigError, PolicyError, ReleaseRefusedError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import integrity
@@ -107,19 +107,22 @@ def _data_root(statement: Statement) -> str:
     return root if isinstance(root, str) else ""
 
 
-def request(project: Project, name: str, *, requester: str, now: datetime) -> ReleaseRequest:
+def request(project: Project, name: str, *, requester: str | None, now: datetime) -> ReleaseRequest:
     """The open release request for the bytes that lie there now; made when there is none."""
     found = candidate(project, name, now=now)
     return _request(project, name, found, requester=requester, now=now)
 
 
-def _request(project: Project, name: str, found: Candidate, *, requester: str, now: datetime) -> ReleaseRequest:
+def _request(project: Project, name: str, found: Candidate, *, requester: str | None, now: datetime) -> ReleaseRequest:
     known = store.open_request(project.log, model=name, root=found.root, environment=ENVIRONMENT)
-    if known is not None:
-        return known
-    return store.request_release(
-        project.log, model=name, root=found.root, environment=ENVIRONMENT, requester=requester, now=now
-    )
+    if known is None:
+        asks = requester or project.actor
+        return store.request_release(
+            project.log, model=name, root=found.root, environment=ENVIRONMENT, requester=asks, now=now
+        )
+    if requester and requester != known.requester:
+        raise ApprovalError(f"the release was requested by {known.requester} already, it is not {requester}'s request")
+    return known
 
 
 def _subject(name: str, found: Candidate, policy: ReleasePolicy, asked: ReleaseRequest) -> ReviewSubject:
@@ -178,15 +181,33 @@ def review(
     return identity, subject
 
 
-def decide(project: Project, name: str, *, requester: str, now: datetime) -> Decision:
+def decide(project: Project, name: str, *, requester: str | None, now: datetime) -> Decision:
     """Hold the bytes that lie there now against the policy; the decision is logged with every rule's reason."""
     policy = policy_of(project, name)
+    _tell_of_change(project, name, policy, now)
     found = candidate(project, name, now=now)
     asked = _request(project, name, found, requester=requester, now=now)
     decision = gate.decide(_facts(project, name, found, policy, asked, now=now), policy, now)
     kind = {"admit": "gate.admitted", "refuse": "gate.refused", "unknown": "gate.unknown"}[decision.outcome]
     project.log.append(kind, name, decision.as_json(), actor=project.actor, now=now)
     return decision
+
+
+def _tell_of_change(project: Project, name: str, policy: ReleasePolicy, now: datetime) -> None:
+    """Log that the policy is another than at the last decision: an edit of assay.toml must not pass unseen."""
+    decided = project.log.entries(kinds=["gate.admitted", "gate.refused", "gate.unknown"], subject=name)
+    former = decided[-1].entry.data.get("policy_digest") if decided else None
+    if former in (None, policy.digest):
+        return
+    data = {
+        "policy_digest": policy.digest,
+        "former": former,
+        "policy": policy.as_json(),
+        "detail": f"the release policy of {name} was changed since entry {decided[-1].position}",
+    }
+    project.log.append(
+        "policy.changed", name, data, actor=project.actor, now=now, once=f"{decided[-1].position}:policy"
+    )
 
 
 def _facts(
@@ -226,17 +247,17 @@ def deploy(project: Project, name: str, *, now: datetime) -> Deployment:
     """Ask the gate once more and, when it admits, record that these bytes are live from now on.
 
     Raises:
-        PolicyError: The gate does not admit them.
+        ReleaseRefusedError: The gate does not admit them.
         VerificationError: The bytes are not as signed.
     """
     verified = integrity.verify_model(project, name, now=now)
     model_policy = project.config.model(name).policy
     decision: Decision | store.UnsafeNoGate = store.UnsafeNoGate()
     if model_policy is not None:
-        decision = decide(project, name, requester=project.actor, now=now)
+        decision = decide(project, name, requester=None, now=now)
         if decision.outcome != "admit":
             reasons = "; ".join(rule.detail for rule in decision.rules if rule.outcome != "admit")
-            raise PolicyError(f"{name} may not go live ({decision.outcome}): {reasons}")
+            raise ReleaseRefusedError(f"{name} may not go live ({decision.outcome}): {reasons}")
     number = verified.about.version if verified.about else 0
     copy = integrity.copy_folder(project, name, number, verified.root)
     return store.deploy(
@@ -269,6 +290,7 @@ def rollback(project: Project, name: str, *, reason: str, now: datetime) -> Depl
     if current is not None and integrity.measured_root(project, name) != current.root:
         # What lies there is not what is recorded as live: that version was never bad, only its bytes are.
         aside = restore(project, name, current, now=now)
+        StoredVersions(project.state).allow(name, current.version, current.root, now)
         data = {"root": current.root, "version": current.version, "reason": reason, "set_aside": str(aside)}
         project.log.append("model.restored", name, data, actor=project.actor, now=now)
         return current
@@ -291,16 +313,18 @@ def restore(project: Project, name: str, target: Deployment, *, now: datetime) -
     if target.known_good is None or not Path(target.known_good).is_dir():
         raise PolicyError(f"version {target.version} of {name} has no known-good copy here: restore it from a backup")
     copy = Path(target.known_good)
-    integrity.open_copy(project, name, copy, now=now).close()
+    integrity.open_copy(project, name, copy, root=target.root, now=now).close()
     model = project.config.model(name)
+    folder = integrity.is_folder(model, copy)
     aside = project.places.folder / "set-aside" / f"{name}-{now:%Y%m%dT%H%M%S%f}"
     aside.parent.mkdir(parents=True, exist_ok=True)
-    if model.path.is_dir():
+    if folder:
         fresh = model.path.with_name(f".{model.path.name}.restoring")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(copy / "files", fresh)
         shutil.copyfile(copy / "model.sig", fresh / "model.sig")
-        shutil.move(model.path, aside)
+        if model.path.exists():
+            shutil.move(model.path, aside)
         fresh.rename(model.path)
         return aside
     only = next((copy / "files").iterdir())

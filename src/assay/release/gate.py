@@ -200,7 +200,7 @@ def vsa(decision: Decision, *, inputs: Collection[tuple[str, str]] = (), version
 def _policy(facts: GateFacts) -> RuleResult:
     if facts.policy_findings:
         return RuleResult("policy", "refuse", _sentences(facts.policy_findings))
-    return RuleResult("policy", "admit", "the policy and the trust store are those in force")
+    return RuleResult("policy", "admit", "the deployment record is as the log tells it")
 
 
 def _signature(facts: GateFacts, policy: ReleasePolicy) -> RuleResult:

@@ -16,7 +16,7 @@ GATE = {"model", "root", "environment", "policy_digest", "request_id", "outcome"
 REVIEW = {"identity", "decision", "subject"}
 LIVE = {"model", "root", "version", "since", "log"}
 SUITE = {"suite", "model_root", "created", "outcome", "results", "statement"}
-STATUS = {"project", "time", "models", "log"}
+STATUS = {"project", "time", "models", "log", "forgotten"}
 
 # step: the exit code and the keys of its one JSON object
 STEPS: dict[str, tuple[int, set[str]]] = {

@@ -118,7 +118,7 @@ def test_changed_training_data_are_bad_and_put_back_they_are_not(small: Small) -
 def test_health_as_json_names_every_check_and_the_log(small: Small) -> None:
     small.go_live()
     said = project_health(small.project, now=TODAY).as_json(TODAY)
-    assert set(said) == {"project", "time", "models", "log"}
+    assert set(said) == {"project", "time", "models", "log", "forgotten"}
     models = said["models"]
     assert isinstance(models, list)
     assert set(models[0]["checks"]) == {"bytes", "data", "validation", "monitoring", "diagnosis"}

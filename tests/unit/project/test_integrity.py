@@ -14,6 +14,7 @@ from assay.project import integrity
 from assay.project.checks import last
 from assay.project.people import revoke_key, trust_key
 from assay.signing.sign import sign as sign_path
+from assay.storage.database import open_audit
 
 
 def rules(caught: pytest.ExceptionInfo[VerificationError]) -> set[str]:
@@ -68,11 +69,14 @@ def test_a_refusal_names_every_reason_is_logged_once_and_opens_one_incident(smal
 def test_a_refusal_stays_a_refusal_when_the_log_cannot_be_written(small: Small) -> None:
     small.sign()
     (small.model / "labels.txt").write_text("spam\nham\n")
-    small.project.log.close()
-    for file in (small.folder / ".assay").glob("audit.db*"):
-        file.write_bytes(b"no database at all" * 100)
+    engine = open_audit(small.project.log_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "create trigger full before insert on entries begin select raise(abort, 'no room'); end"
+        )
+    engine.dispose()
     with pytest.raises(VerificationError) as caught:
-        integrity.verify_model(small.reopened(), "spam", now=TODAY)
+        integrity.verify_model(small.project, "spam", now=TODAY)
     assert {"artifact.changed", "audit.not-logged"} <= rules(caught)
     dated = last(small.project.state, "spam", {"bytes": timedelta(days=2)})["bytes"]
     assert (dated.outcome, dated.position) == ("fail", None)
@@ -127,11 +131,11 @@ def test_an_expired_signature_is_refused(small: Small) -> None:
 def test_the_known_good_copy_is_verified_and_a_tampered_one_is_never_opened(small: Small) -> None:
     signed, _ = integrity.sign_model(small.project, "spam", small.keys[RELEASE], now=TODAY)
     folder = integrity.copy_folder(small.project, "spam", 1, signed.manifest.root)
-    with integrity.open_copy(small.project, "spam", folder, now=TODAY) as copy:
+    with integrity.open_copy(small.project, "spam", folder, root=signed.manifest.root, now=TODAY) as copy:
         assert copy.root == signed.manifest.root
     (folder / "files" / "labels.txt").write_text("spam\nham\n")
     with pytest.raises(VerificationError, match=r"labels\.txt"):
-        integrity.open_copy(small.project, "spam", folder, now=TODAY)
+        integrity.open_copy(small.project, "spam", folder, root=signed.manifest.root, now=TODAY)
 
 
 def test_a_single_file_is_a_model_too(small: Small) -> None:
@@ -143,7 +147,7 @@ def test_a_single_file_is_a_model_too(small: Small) -> None:
     assert signed.bundle_path.name == "spam.skops.sig"
     assert integrity.verify_model(project, "spam", now=TODAY).root == signed.manifest.root
     folder = integrity.copy_folder(project, "spam", 1, signed.manifest.root)
-    integrity.open_copy(project, "spam", folder, now=TODAY).close()
+    integrity.open_copy(project, "spam", folder, root=signed.manifest.root, now=TODAY).close()
 
 
 def test_without_a_policy_anybody_in_the_trust_store_may_sign_and_nobody_else(small: Small) -> None:
