@@ -44,7 +44,7 @@ def source(path: Path, content: bytes) -> Source:
         ("noise.parquet", b"PAR1" + bytes(100), "cannot read"),
         ("empty.parquet", b"", "cannot read"),
         ("noise.csv.gz", b"\x1f\x8b" + bytes(9), "noise.csv.gz"),
-        ("cut.csv.gz", gzip.compress(GOOD * 900)[:40], "cut.csv.gz"),
+        ("cut.csv.gz", gzip.compress(GOOD * 900, mtime=0)[:40], "cut.csv.gz"),
         ("model.pkl", b"x", "neither CSV nor Parquet"),
     ],
 )
