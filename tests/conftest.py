@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-# The machines are shared: a slow moment is no defect. The same examples come each time, so that a red run can be repeated.
+# A slow moment is no defect; the same examples come each time, so that a red run can be repeated.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

@@ -194,8 +194,8 @@ def _checked(found: Mapping[str, object]) -> DatasetFingerprint:
     texts = {name: found[name] for name in ("ordered_root", "multiset_root", "features_root", "sidecar")}
     files, file_rows = cast("Mapping[str, str]", found["files"]), cast("Mapping[str, int]", found["file_rows"])
     named = found["columns"]
-    if not isinstance(named, list) or not named:
-        raise ValueError
+    if not isinstance(named, list) or not named or not all(isinstance(pair, list) for pair in named):
+        raise ValueError  # an object of two keys would unpack like a pair
     columns = tuple((name, kind) for name, kind in cast("list[list[str]]", named))
     rows, label = found["rows"], found["label"]
     words = [*texts.values(), *files.values(), *(part for column in columns for part in column)]

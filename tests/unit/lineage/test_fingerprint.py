@@ -356,3 +356,11 @@ def test_any_json_is_a_fingerprint_or_refused(data: st.DataObject) -> None:
 def test_text_that_is_no_fingerprint_is_refused(text: str | bytes) -> None:
     with pytest.raises(TableError, match="no fingerprint"):
         DatasetFingerprint.parse(text)
+
+
+def test_a_column_that_is_an_object_of_two_keys_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n2,1\n")
+    said = fingerprint(tmp_path / "t.csv", label="y").to_json()
+    said["columns"] = [{"a": None, "integer": None}, {"y": None, "integer": None}]
+    with pytest.raises(TableError, match="no fingerprint"):
+        DatasetFingerprint.parse(said)
