@@ -130,3 +130,28 @@ def test_a_live_model_cannot_vanish_from_sight(live: Small) -> None:
     text = path.read_text()
     path.write_text(text[: text.index("[models.spam]")] + text[text.index("[alerts]") :])
     assert project_health(live.reopened(), now=LATER).forgotten == ("spam",)
+
+
+def test_a_model_whose_folder_is_gone_comes_back_as_a_folder(live: Small) -> None:
+    shutil.rmtree(live.model)
+    with pytest.raises(VerificationError, match="nothing is at"):
+        integrity.verify_model(live.project, "spam", now=LATER)
+    releasing.rollback(live.project, "spam", reason="somebody deleted it", now=LATER)
+    assert sorted(path.name for path in live.model.iterdir()) == ["labels.txt", "model.sig", "model.skops"]
+    integrity.verify_model(live.project, "spam", now=LATER).close()
+
+
+def test_a_version_put_back_over_a_newer_one_that_never_went_live_verifies(live: Small) -> None:
+    before = live_at(live.project.state, "spam", TODAY)
+    write_model(live.model, rows(10, start=TODAY, seed=9), seed=3)
+    live.sign(now=LATER)
+    integrity.verify_model(live.project, "spam", now=LATER).close()
+    assert releasing.rollback(live.project, "spam", reason="not that one", now=LATER) == before
+    assert before is not None
+    with integrity.verify_model(live.project, "spam", now=LATER) as back:
+        assert back.root == before.root
+    write_model(live.model, rows(10, start=TODAY, seed=11), seed=4)
+    live.sign(now=LATER)
+    with integrity.verify_model(live.project, "spam", now=LATER) as third:
+        assert third.about is not None
+        assert third.about.version == 3  # the second number was given once already

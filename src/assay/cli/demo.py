@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now
-from assay.cli.output import json_option
+from assay.cli.output import json_option, print_json
 from assay.errors import MissingExtraError
 
 
@@ -26,7 +25,7 @@ def demo(*, without: tuple[int, ...], folder: Path, as_json: bool) -> int:
         raise MissingExtraError("assay demo", "all") from err
     told = tell(folder, now=now(), without=frozenset(without), say=(lambda _: None) if as_json else click.echo)
     if as_json:
-        click.echo(json.dumps([row.as_json() for row in told], indent=2, ensure_ascii=False))
+        print_json({"chapters": [row.as_json() for row in told]})
     else:
         program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "assay"
         click.echo(f"   look at it: {program} serve --project {folder}")

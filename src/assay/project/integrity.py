@@ -59,7 +59,7 @@ def sign_model(
     statements, extra = sign_lineage(project, name, signer, now=now, ignore=ignore, signature=signature)
     about = About(
         name=name,
-        version=former[0] + 1 if former else 1,
+        version=memory.highest(name) + 1,
         created=utc_text(now),
         expires=utc_text(expires) if expires else None,
         previous_root=former[1] if former else None,
@@ -105,7 +105,7 @@ class LoggedVersions:
         project: Whose log and database.
     """
 
-    KINDS = ("model.signed", "model.deployed", "model.rolled-back")
+    KINDS = ("model.signed", "model.deployed", "model.rolled-back", "model.restored")
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -116,15 +116,24 @@ class LoggedVersions:
         stored = self._stored.seen(name)
         try:
             logged = self._project.log.entries(kinds=list(self.KINDS), subject=name)
-        except (
-            AssayError
-        ):  # a broken log is told by its own check; what else is wrong with the model must not be hidden
+        except AssayError:  # a broken log has a check of its own and must not hide what is wrong with the model
             return stored
         data = logged[-1].entry.data if logged else {}
         version, root = data.get("version"), data.get("root")
         if not isinstance(version, int) or not isinstance(root, str):
             return stored
         return stored if stored is not None and stored[0] >= version else (version, root)
+
+    def highest(self, name: str) -> int:
+        """Return the highest version there ever was, 0 for none: after a rollback no number is given twice.
+
+        Raises:
+            LogError: The log cannot be read.
+        """
+        logged = self._project.log.entries(kinds=list(self.KINDS), subject=name)
+        versions = [one.entry.data.get("version") for one in logged]
+        stored = self._stored.seen(name)
+        return max([0, *(one for one in versions if isinstance(one, int)), *([stored[0]] if stored else [])])
 
     def remember(self, name: str, version: int, root: str, now: datetime) -> None:
         """Note a version that was verified."""
