@@ -1,4 +1,4 @@
-"""``assay sign PATH --expires``: the end is under the signature, and a past one is refused before anything is written."""
+"""``assay sign PATH --expires``: the end is under the signature; a past one is refused before anything is written."""
 
 from __future__ import annotations
 
