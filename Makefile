@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+TORCH := .venv/.torch
 INTEROP := .venv-interop/.ready
 
 demo: $(READY)
@@ -15,16 +16,16 @@ serve: $(READY)
 	test -d .assay-demo || $(BIN)/assay demo
 	$(BIN)/assay serve --project .assay-demo
 
-test: $(READY) $(INTEROP)
+test: $(READY) $(TORCH) $(INTEROP)
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-lint: $(READY)
+lint: $(READY) $(TORCH)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(READY) $(INTEROP)
+bench: $(READY) $(TORCH) $(INTEROP)
 	for script in benchmarks/*/run.py; do $(BIN)/python "$$script"; done
 
 # Made again when a lock or pyproject.toml changes; the stamp is written last, so a broken setup is tried again.
@@ -37,6 +38,11 @@ $(READY): locks/uv.lock locks/dev.lock pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 
+# A build of torch for the processor alone. After the rest: a sync of the other locks takes it away.
+$(TORCH): locks/torch.lock $(READY)
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r locks/torch.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	touch $@
+
 # The reference implementation of model signing, which the compatibility tests run beside ours.
 $(INTEROP): locks/interop.lock $(READY)
 	test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
@@ -44,7 +50,7 @@ $(INTEROP): locks/interop.lock $(READY)
 	touch $@
 
 lock: $(READY)
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra all pyproject.toml -o locks/dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra all --extra spark pyproject.toml -o locks/dev.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate locks/uv.in -o locks/uv.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate locks/interop.in -o locks/interop.lock
 
