@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from assay.signing.sign import sign
     from assay.signing.signers import AllOf, AnyOf, SignedBy, SignedByKey, UnsafeTrustAnyone
     from assay.signing.trust import TrustStore
-    from assay.signing.verify import VerifiedModel, verify
+    from assay.signing.verified import VerifiedModel
+    from assay.signing.verify import verify
     from assay.validation.suite import Suite
 
 __all__ = [
@@ -67,7 +68,8 @@ _HOMES = {
     "assay.signing.sign": ("sign",),
     "assay.signing.signers": ("AllOf", "AnyOf", "SignedBy", "SignedByKey", "UnsafeTrustAnyone"),
     "assay.signing.trust": ("TrustStore",),
-    "assay.signing.verify": ("VerifiedModel", "verify"),
+    "assay.signing.verified": ("VerifiedModel",),
+    "assay.signing.verify": ("verify",),
     "assay.validation.suite": ("Suite",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,12 @@ import click
 from assay.cli.here import now, open_project, project_file, telling
 from assay.cli.output import json_option, print_findings, print_json, progress
 from assay.cli.sign import ignore_option, model_named, signature_option
+from assay.cli.whose import signer_rule
 from assay.errors import AssayError, ConfigError, VerificationError
 
 if TYPE_CHECKING:
     from assay.signing.signers import SignerRule
-    from assay.signing.verify import VerifiedModel
+    from assay.signing.verified import VerifiedModel
 
 
 @click.command()
@@ -37,7 +37,7 @@ def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_js
 
     Names each changed, missing and extra file and tensor; exit code 1 if there is any.
     """
-    signers = _signers(whose)
+    signers = signer_rule(whose)
     if signers is not None:
         model = _by_path(Path(what), signers, signature, ignore)
     elif model_named(what):
@@ -52,38 +52,6 @@ def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_js
             "--public-key KEY.pub, or --certificate-chain CA.pem with --identity"
         )
     _report(what, model, as_json=as_json)
-
-
-def _signers(whose: Mapping[str, object]) -> SignerRule | None:
-    """The rule that the options spell, None when they spell none.
-
-    Raises:
-        ConfigError: They contradict each other, or leave open whom an authority must have certified.
-    """
-    key, chain = whose["public_key"], whose["certificate_chain"]
-    identities, anyone = whose["identities"], whose["any_identity"]
-    if key is not None and chain is not None:
-        raise ConfigError("give --public-key or --certificate-chain, not both: one says whose signature counts")
-    if chain is None and (identities or anyone):
-        raise ConfigError("--identity and --any-identity go with --certificate-chain, which says whose word counts")
-    if isinstance(key, Path):
-        from assay.keys.pem import read_public
-        from assay.signing.signers import SignedByKey
-
-        return SignedByKey(read_public(key))
-    if not isinstance(chain, Path):
-        return None
-    if bool(identities) == bool(anyone):
-        raise ConfigError(
-            "an authority certifies many people: say whom to accept with --identity ID, or --any-identity, not both"
-        )
-    from assay.keys.x509 import read_certificates
-    from assay.signing.certificate import SignedByCertificate
-
-    anchors = read_certificates(chain)
-    if anyone:
-        return SignedByCertificate.of_any_identity(anchors)
-    return SignedByCertificate(anchors, identities if isinstance(identities, tuple) else ())
 
 
 def _by_path(path: Path, signers: SignerRule, signature: Path | None, ignore: tuple[Path, ...]) -> VerifiedModel:

@@ -23,7 +23,7 @@ from assay.signing.sign import Signed, default_signature
 from assay.signing.sign import sign as sign_path
 from assay.signing.signers import Signatory, SignedBy, SignerRule
 from assay.signing.store import StoredVersions, read_bounded
-from assay.signing.verify import VerifiedModel
+from assay.signing.verified import VerifiedModel
 from assay.signing.verify import verify as verify_path
 from assay.storage.clock import utc_text
 

@@ -22,7 +22,7 @@ from assay.release.gate import Decision, Evidence, GateFacts
 from assay.release.policy import ReleasePolicy
 from assay.signing.statement import Envelope, Statement, seal
 from assay.signing.store import StoredVersions
-from assay.signing.verify import VerifiedModel
+from assay.signing.verified import VerifiedModel
 
 ENVIRONMENT = "production"
 

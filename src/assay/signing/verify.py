@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol
 
 from assay.artifacts.compare import compare
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.measure import measure
 from assay.artifacts.names import shown
-from assay.artifacts.snapshot import Snapshot
-from assay.errors import ArtifactError, AssayError, BundleError, VerificationError
+from assay.errors import ArtifactError, BundleError, VerificationError
 from assay.findings import Finding, Severity
 from assay.signing import bundle as bundles
-from assay.signing.bundle import About, Bundle
+from assay.signing.bundle import Bundle
 from assay.signing.sign import Log, default_signature
 from assay.signing.signers import SignerRule
 from assay.signing.store import read_bounded
+from assay.signing.verified import Case, Passed, VerifiedModel, name_of, refusing, take_snapshot
 from assay.storage.clock import from_text
-
-if TYPE_CHECKING:
-    from assay.frameworks.base import Predictor
 
 _SHOWN = 5  # reasons in the message; all are in ``findings``
 _LOGGED = 50  # reasons in the log entry
@@ -41,124 +37,6 @@ class VersionMemory(Protocol):
     def remember(self, name: str, version: int, root: str, now: datetime) -> None:
         """Note a version that was verified."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One verification: what is looked at, and who hears of a refusal."""
-
-    path: Path
-    signature: Path
-    name: str | None
-    ignore: tuple[Path | str, ...]
-    now: datetime
-    log: Log | None
-    on_refusal: Callable[[VerificationError], None] | None
-
-    def refuse(
-        self, findings: Sequence[Finding], *, name: str, kind: type[VerificationError] = VerificationError
-    ) -> VerificationError:
-        """Make the error with every reason, tell the log and the caller, and give it back to be raised."""
-        details = [finding.detail for finding in findings]
-        more = f"; and {len(details) - _SHOWN} more" if len(details) > _SHOWN else ""
-        message = f"{shown(str(self.path))} is refused: {'; '.join(details[:_SHOWN])}{more}"
-        every = list(findings)
-        if self.log is not None:
-            data: dict[str, object] = {
-                "path": shown(str(self.path)),
-                "signature": shown(str(self.signature)),
-                "reasons": len(every),
-                "findings": [finding.as_json() for finding in every[:_LOGGED]],
-            }
-            try:
-                self.log.append("verify.refused", name, data, actor="verify", now=self.now)
-            except AssayError as err:  # a log that cannot be written must not turn a refusal into something else
-                detail = f"this refusal could not be logged: {err.message}"
-                every.append(Finding("audit.not-logged", name, Severity.CRITICAL, detail))
-        error = kind(message, every)
-        if self.on_refusal is not None:
-            self.on_refusal(error)
-        return error
-
-
-class VerifiedModel:
-    """A model whose bytes and signer were checked. Made by :func:`verify` only; the only thing that loads.
-
-    Attributes:
-        manifest: The signed manifest.
-        root: Root digest of the files as they are here.
-        about: Name, version, expiry and companion statements; None when the signature says none.
-        signer: Who signed, as the trust store or certificate names them.
-        key_id: Hex SHA-256 of the signer's public PEM text; "" when nobody checked.
-    """
-
-    def __init__(self, case: _Case, bundle: Bundle, passed: _Passed, snapshot: Snapshot | None) -> None:
-        self._case = case
-        self._snapshot = snapshot
-        self.manifest = passed.claim
-        self.root = passed.root
-        self.about: About | None = bundle.about
-        self.signer = passed.identity
-        self.key_id = passed.key_id
-        self._warnings = list(passed.warnings)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is worth knowing though it is no reason to refuse."""
-        return tuple(self._warnings)
-
-    def load(self, framework: str) -> Predictor:
-        """Open the verified bytes; never the files on disk, which somebody could have swapped by now.
-
-        Args:
-            framework: A plug of ``frameworks/``, or ``package.module:function``.
-
-        Raises:
-            VerificationError: The model was not held and its files have changed since.
-            LoadError: The framework cannot open these bytes.
-        """
-        from assay.frameworks.shelf import find
-
-        return find(framework).open(self._held())
-
-    def _held(self) -> Snapshot:
-        if self._snapshot is not None:
-            return self._snapshot
-        with ExitStack() as undo:
-            snapshot = undo.enter_context(_snapshot(self._case, self.manifest.ignore))
-            # Only the bytes can have changed since: the signed manifest is in memory.
-            differences = compare(self.manifest, snapshot.manifest())
-            if differences:
-                raise self._case.refuse(differences, name=_name(self.about, self.manifest))
-            undo.pop_all()
-        if not snapshot.sealed:
-            detail = "this kernel has no sealed memory: the copy that is loaded lies in a private folder"
-            self._warnings.append(Finding("load.unsealed", self.manifest.name, Severity.WARNING, detail))
-        self._snapshot = snapshot
-        return snapshot
-
-    def close(self) -> None:
-        """Let go of the held bytes; a loaded model that maps them must not be used afterwards."""
-        if self._snapshot is not None:
-            self._snapshot.close()
-            self._snapshot = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Passed:
-    claim: Manifest
-    root: str
-    identity: str
-    key_id: str
-    warnings: tuple[Finding, ...]
 
 
 def verify(
@@ -198,19 +76,17 @@ def verify(
         ArtifactError: There is no such model.
     """
     place = default_signature(path) if signature is None else signature
-    case = _Case(path, place, name, tuple(ignore), now, log, on_refusal)
+    case = Case(path, place, name, tuple(ignore), now, log, on_refusal)
     bundle = _read(case)
     with ExitStack() as undo:
-        snapshot = undo.enter_context(_snapshot(case, bundle.claim.ignore)) if hold else None
+        snapshot = undo.enter_context(take_snapshot(case, bundle.claim.ignore)) if hold else None
         found = _measured(case, bundle) if snapshot is None else snapshot.manifest()
         model = VerifiedModel(case, bundle, _judge(case, bundle, found, signers, versions), snapshot)
         undo.pop_all()
     return model
 
 
-def _judge(
-    case: _Case, bundle: Bundle, found: Manifest, signers: SignerRule, versions: VersionMemory | None
-) -> _Passed:
+def _judge(case: Case, bundle: Bundle, found: Manifest, signers: SignerRule, versions: VersionMemory | None) -> Passed:
     """Gather every reason before refusing: who mends one must not find the next only afterwards."""
     findings: list[Finding] = []
     identity, key_id, warnings = "", "", _remarks(bundle)
@@ -227,13 +103,13 @@ def _judge(
         findings += against
         warnings += remarks
     if findings:
-        raise case.refuse(findings, name=_name(bundle.about, claim))
+        raise case.refuse(findings, name=name_of(bundle.about, claim))
     if versions is not None and bundle.about is not None:
         versions.remember(bundle.about.name, bundle.about.version, found.root, case.now)
-    return _Passed(claim, found.root, identity, key_id, tuple(warnings))
+    return Passed(claim, found.root, identity, key_id, tuple(warnings))
 
 
-def _read(case: _Case) -> Bundle:
+def _read(case: Case) -> Bundle:
     name = shown(case.path.name)
     try:
         return bundles.parse(read_bounded(case.signature))
@@ -246,25 +122,9 @@ def _read(case: _Case) -> Bundle:
         raise case.refuse(err.findings, name=name, kind=BundleError) from err
 
 
-def _measured(case: _Case, bundle: Bundle) -> Manifest:
-    with _refusing(case):
+def _measured(case: Case, bundle: Bundle) -> Manifest:
+    with refusing(case):
         return measure(case.path, ignore=(*case.ignore, *bundle.claim.ignore), signature=case.signature, collect=True)
-
-
-def _snapshot(case: _Case, ignore: tuple[str, ...]) -> Snapshot:
-    with _refusing(case):
-        return Snapshot.of(case.path, ignore=(*case.ignore, *ignore), signature=case.signature)
-
-
-@contextmanager
-def _refusing(case: _Case) -> Iterator[None]:
-    """Turn what is wrong with the files into a refusal; a path that leads nowhere stays the caller's error."""
-    try:
-        yield
-    except ArtifactError as err:
-        if not err.findings:
-            raise
-        raise case.refuse(err.findings, name=shown(case.path.name)) from err
 
 
 def _claim_for(bundle: Bundle, found: Manifest) -> tuple[Manifest, list[Finding]]:
@@ -287,7 +147,7 @@ def _remarks(bundle: Bundle) -> list[Finding]:
 
 
 def _misnamed(bundle: Bundle, wanted: str | None) -> list[Finding]:
-    found = _name(bundle.about, bundle.claim)
+    found = name_of(bundle.about, bundle.claim)
     if wanted is None or found == wanted:
         return []
     return [_against("signature.other-model", bundle, f"this is the signature of {found}, wanted that of {wanted}")]
@@ -304,7 +164,7 @@ def _expiry(bundle: Bundle, now: datetime) -> list[Finding]:
 def _rollback(bundle: Bundle, versions: VersionMemory, root: str) -> tuple[list[Finding], list[Finding]]:
     """Reasons against, and remarks: whether something newer was verified here before."""
     about = bundle.about
-    seen = versions.seen(_name(about, bundle.claim))
+    seen = versions.seen(name_of(about, bundle.claim))
     if about is None:
         # Taking the version away would otherwise be the way round this check.
         detail = "the signature names no version, so an older model put back would not be noticed"
@@ -321,9 +181,5 @@ def _rollback(bundle: Bundle, versions: VersionMemory, root: str) -> tuple[list[
     return [_against("signature.rollback", bundle, detail)], []
 
 
-def _name(about: About | None, claim: Manifest) -> str:
-    return shown(claim.name) if about is None else about.name
-
-
 def _against(rule: str, bundle: Bundle, detail: str) -> Finding:
-    return Finding(rule, _name(bundle.about, bundle.claim), Severity.CRITICAL, detail)
+    return Finding(rule, name_of(bundle.about, bundle.claim), Severity.CRITICAL, detail)

@@ -169,7 +169,10 @@ def test_a_length_that_is_no_number_is_refused(seen: Served, length: str) -> Non
     answer = seen.stranger().post(
         "/sign-in",
         content=f"token={TOKEN}",
-        headers={**FORM, "content-length": length.encode("latin-1")},
+        headers=[
+            *((name.encode(), value.encode()) for name, value in FORM.items()),
+            (b"content-length", length.encode("latin-1")),
+        ],
     )
     assert answer.status_code == 413
 

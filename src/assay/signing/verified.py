@@ -1,0 +1,176 @@
+"""A model that was verified: the only thing that loads, and only the bytes that were checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from assay.artifacts.compare import compare
+from assay.artifacts.manifest import Manifest
+from assay.artifacts.names import shown
+from assay.artifacts.snapshot import Snapshot
+from assay.errors import ArtifactError, AssayError, VerificationError
+from assay.findings import Finding, Severity
+from assay.signing.bundle import About, Bundle
+from assay.signing.sign import Log
+
+if TYPE_CHECKING:
+    from assay.frameworks.base import Predictor
+
+_SHOWN = 5  # reasons in the message; all are in ``findings``
+_LOGGED = 50  # reasons in the log entry
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One verification: what is looked at, and who hears of a refusal."""
+
+    path: Path
+    signature: Path
+    name: str | None
+    ignore: tuple[Path | str, ...]
+    now: datetime
+    log: Log | None
+    on_refusal: Callable[[VerificationError], None] | None
+
+    def refuse(
+        self, findings: Sequence[Finding], *, name: str, kind: type[VerificationError] = VerificationError
+    ) -> VerificationError:
+        """Make the error with every reason, tell the log and the caller, and give it back to be raised."""
+        details = [finding.detail for finding in findings]
+        more = f"; and {len(details) - _SHOWN} more" if len(details) > _SHOWN else ""
+        message = f"{shown(str(self.path))} is refused: {'; '.join(details[:_SHOWN])}{more}"
+        every = list(findings)
+        if self.log is not None:
+            data: dict[str, object] = {
+                "path": shown(str(self.path)),
+                "signature": shown(str(self.signature)),
+                "reasons": len(every),
+                "findings": [finding.as_json() for finding in every[:_LOGGED]],
+            }
+            try:
+                self.log.append("verify.refused", name, data, actor="verify", now=self.now)
+            except AssayError as err:  # a log that cannot be written must not turn a refusal into something else
+                detail = f"this refusal could not be logged: {err.message}"
+                every.append(Finding("audit.not-logged", name, Severity.CRITICAL, detail))
+        error = kind(message, every)
+        if self.on_refusal is not None:
+            self.on_refusal(error)
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a verification found out.
+
+    Attributes:
+        claim: The signed manifest, with the name of a single file filled in.
+        root: Root digest of the files as they are here.
+        identity: Who signed.
+        key_id: With which key.
+        warnings: Worth knowing, no reason to refuse.
+    """
+
+    claim: Manifest
+    root: str
+    identity: str
+    key_id: str
+    warnings: tuple[Finding, ...]
+
+
+class VerifiedModel:
+    """A model whose bytes and signer were checked. Made by :func:`verify` only; the only thing that loads.
+
+    Attributes:
+        manifest: The signed manifest.
+        root: Root digest of the files as they are here.
+        about: Name, version, expiry and companion statements; None when the signature says none.
+        signer: Who signed, as the trust store or certificate names them.
+        key_id: Hex SHA-256 of the signer's public PEM text; "" when nobody checked.
+    """
+
+    def __init__(self, case: Case, bundle: Bundle, passed: Passed, snapshot: Snapshot | None) -> None:
+        self._case = case
+        self._snapshot = snapshot
+        self.manifest = passed.claim
+        self.root = passed.root
+        self.about: About | None = bundle.about
+        self.signer = passed.identity
+        self.key_id = passed.key_id
+        self._warnings = list(passed.warnings)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is worth knowing though it is no reason to refuse."""
+        return tuple(self._warnings)
+
+    def load(self, framework: str) -> Predictor:
+        """Open the verified bytes; never the files on disk, which somebody could have swapped by now.
+
+        Args:
+            framework: A plug of ``frameworks/``, or ``package.module:function``.
+
+        Raises:
+            VerificationError: The model was not held and its files have changed since.
+            LoadError: The framework cannot open these bytes.
+        """
+        from assay.frameworks.shelf import find
+
+        return find(framework).open(self._held())
+
+    def _held(self) -> Snapshot:
+        if self._snapshot is not None:
+            return self._snapshot
+        with ExitStack() as undo:
+            snapshot = undo.enter_context(take_snapshot(self._case, self.manifest.ignore))
+            # Only the bytes can have changed since: the signed manifest is in memory.
+            differences = compare(self.manifest, snapshot.manifest())
+            if differences:
+                raise self._case.refuse(differences, name=name_of(self.about, self.manifest))
+            undo.pop_all()
+        if not snapshot.sealed:
+            detail = "this kernel has no sealed memory: the copy that is loaded lies in a private folder"
+            self._warnings.append(Finding("load.unsealed", self.manifest.name, Severity.WARNING, detail))
+        self._snapshot = snapshot
+        return snapshot
+
+    def close(self) -> None:
+        """Let go of the held bytes; a loaded model that maps them must not be used afterwards."""
+        if self._snapshot is not None:
+            self._snapshot.close()
+            self._snapshot = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def take_snapshot(case: Case, ignore: tuple[str, ...]) -> Snapshot:
+    """Copy and seal what is verified; what is wrong with the files is a refusal."""
+    with refusing(case):
+        return Snapshot.of(case.path, ignore=(*case.ignore, *ignore), signature=case.signature)
+
+
+@contextmanager
+def refusing(case: Case) -> Iterator[None]:
+    """Turn what is wrong with the files into a refusal; a path that leads nowhere stays the caller's error."""
+    try:
+        yield
+    except ArtifactError as err:
+        if not err.findings:
+            raise
+        raise case.refuse(err.findings, name=shown(case.path.name)) from err
+
+
+def name_of(about: About | None, claim: Manifest) -> str:
+    """Return the signed name of a model, else that of its folder."""
+    return shown(claim.name) if about is None else about.name
