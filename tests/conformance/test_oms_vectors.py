@@ -17,6 +17,7 @@ from assay.errors import BundleError, VerificationError
 from assay.keys.pem import PemSigner, load_public
 from assay.signing import bundle
 from assay.signing.bundle import About
+from assay.signing.moment import Moment
 from assay.signing.signers import SignedByKey
 from assay.storage.clock import utc_text
 
@@ -62,7 +63,7 @@ def test_a_vector_signed_by_another_key_is_refused() -> None:
     key = PemSigner(ec.generate_private_key(ec.SECP384R1()), encrypted=False, loose_mode=False)
     found = bundle.parse((VECTORS / "valid" / "key.bundle.json").read_bytes())
     with pytest.raises(VerificationError):
-        SignedByKey(load_public(key.public_pem())).check(found, NOW)
+        SignedByKey(load_public(key.public_pem())).check(found, Moment(NOW))
 
 
 @pytest.mark.parametrize("full", [False, True])

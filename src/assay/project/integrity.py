@@ -19,6 +19,7 @@ from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
 from assay.release.store import live_at
 from assay.signing.bundle import About, Bundle, parse
+from assay.signing.moment import Moment
 from assay.signing.sign import Signed, default_signature
 from assay.signing.sign import sign as sign_path
 from assay.signing.signers import Signatory, SignedBy, SignerRule
@@ -194,9 +195,9 @@ class _NobodyKnown:
     def __init__(self, trouble: AssayError) -> None:
         self._trouble = trouble
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Refuse: but all that is wrong with the files is found and told as well."""
-        del now
+        del when
         detail = f"whose signatures count cannot be told: {self._trouble.message}"
         raise VerificationError(detail, [Finding(UNTOLD, bundle.key_id, Severity.CRITICAL, detail)])
 

@@ -10,6 +10,7 @@ from assay.findings import Finding, Severity
 from assay.keys.pem import read_public
 from assay.project.project import Project
 from assay.signing import store as signing_store
+from assay.signing.moment import Moment
 from assay.signing.trust import TrustedKey
 
 
@@ -35,7 +36,7 @@ def must_count(project: Project, name: str, key_id: str, *, now: datetime) -> st
         VerificationError: The key is not trusted, or its owner does not sign this model.
     """
     wanted = signing_identities(project, name)
-    identity = project.trust.identify(key_id, now).identity
+    identity = project.trust.identify(key_id, Moment(now)).identity
     if identity not in wanted:
         detail = f"{identity} does not sign {name}: wanted {' or '.join(sorted(wanted))}"
         raise VerificationError(detail, [Finding("signature.wrong-identity", name, Severity.CRITICAL, detail)])

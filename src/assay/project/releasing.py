@@ -20,6 +20,7 @@ from assay.release.deployment import Deployment, ReleaseRequest, last_good
 from assay.release.evidence import PREDICATES, examine
 from assay.release.gate import Decision, Evidence, GateFacts
 from assay.release.policy import ReleasePolicy
+from assay.signing.moment import Moment
 from assay.signing.statement import Envelope, Statement, seal
 from assay.signing.store import StoredVersions
 from assay.signing.verified import VerifiedModel
@@ -158,7 +159,7 @@ def review(
         VerificationError: The key is not trusted.
     """
     policy = policy_of(project, name)
-    identity = project.trust.identify(signer.key_id, now).identity
+    identity = project.trust.identify(signer.key_id, Moment(now)).identity
     if identity.casefold() not in {one.casefold() for one in policy.approvers}:
         names = ", ".join(sorted(policy.approvers)) or "nobody"
         raise ApprovalError(f"{identity} is not an approver of {name}: the policy names {names}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import Self
 
 from cryptography import x509
@@ -12,6 +11,7 @@ from assay.errors import VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.x509 import check_chain
 from assay.signing.bundle import Bundle
+from assay.signing.moment import Moment
 from assay.signing.signers import Signatory, check_signature, refusal, wants_method
 
 
@@ -39,10 +39,10 @@ class SignedByCertificate:
         rule._identities = None
         return rule
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Return when one of them signed; raise VerificationError when not."""
         wants_method(bundle, "certificate")
-        holder = check_chain(bundle.certificates, self._anchors, now=now)
+        holder = check_chain(bundle.certificates, self._anchors, now=when.at)
         findings: list[Finding] = []
         try:
             check_signature(bundle, holder.verifier)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from assay.errors import VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Verifier
 from assay.signing.bundle import Bundle
+from assay.signing.moment import Moment
 from assay.signing.trust import TrustStore
 
 
@@ -32,12 +32,12 @@ class Signatory:
 class SignerRule(Protocol):
     """A rule about the signer."""
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Return who signed when the rule is met.
 
         Args:
             bundle: The signature; its form is checked, nothing else.
-            now: The moment that keys and certificates are judged at.
+            when: The times that keys and certificates are judged by.
 
         Raises:
             VerificationError: The rule is not met; every reason is in ``findings``.
@@ -51,7 +51,7 @@ class SignedByKey:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:  # noqa: ARG002 - a bare key has no times
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:  # noqa: ARG002 - a bare key has no times
         """Return when this key signed; raise VerificationError when not."""
         wanted = self._verifier.key_id
         wants_method(bundle, "key")
@@ -77,10 +77,10 @@ class SignedBy:
         self._trust = trust
         self._identities = frozenset(identities)
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Return when one of them signed; raise VerificationError when not."""
         wants_method(bundle, "key")
-        key = self._trust.identify(bundle.key_id, now)
+        key = self._trust.identify(bundle.key_id, when)
         findings: list[Finding] = []
         try:
             check_signature(bundle, key.verifier())
@@ -104,9 +104,9 @@ class AllOf:
             raise ValueError("AllOf needs at least one rule")
         self._rules = rules
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Return when all are met; raise VerificationError with every reason when not."""
-        met, findings = _ask(self._rules, bundle, now)
+        met, findings = _ask(self._rules, bundle, when)
         if findings:
             raise VerificationError("; ".join(one.detail for one in findings), findings)
         return Signatory(met[0].identity, met[0].key_id, tuple(one for who in met for one in who.findings))
@@ -120,9 +120,9 @@ class AnyOf:
             raise ValueError("AnyOf needs at least one rule")
         self._rules = rules
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Return when one is met; raise VerificationError with every reason when none is."""
-        met, findings = _ask(self._rules, bundle, now)
+        met, findings = _ask(self._rules, bundle, when)
         if not met:
             raise VerificationError("; ".join(one.detail for one in findings), findings)
         return met[0]
@@ -135,7 +135,7 @@ class UnsafeTrustAnyone:
     in production.
     """
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:  # noqa: ARG002 - there is nothing to judge
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:  # noqa: ARG002 - there is nothing to judge
         """Return, with a warning."""
         detail = "the signature was not checked: anyone could have made it"
         warning = Finding("signature.unchecked", bundle.claim.name, Severity.WARNING, detail)
@@ -166,12 +166,12 @@ def refusal(rule: str, bundle: Bundle, detail: str) -> VerificationError:
     return VerificationError(detail, [Finding(rule, bundle.claim.name, Severity.CRITICAL, detail)])
 
 
-def _ask(rules: tuple[SignerRule, ...], bundle: Bundle, now: datetime) -> tuple[list[Signatory], list[Finding]]:
+def _ask(rules: tuple[SignerRule, ...], bundle: Bundle, when: Moment) -> tuple[list[Signatory], list[Finding]]:
     met: list[Signatory] = []
     findings: list[Finding] = []
     for rule in rules:
         try:
-            met.append(rule.check(bundle, now))
+            met.append(rule.check(bundle, when))
         except VerificationError as err:
             # A plug that raises without a finding has refused all the same.
             findings += err.findings or refusal("signature.refused", bundle, err.message).findings

@@ -18,6 +18,7 @@ from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.signing import canonical
 from assay.signing.canonical import malformed
+from assay.signing.moment import Moment
 from assay.signing.trust import TrustStore
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -235,7 +236,7 @@ def open_envelope(envelope: Envelope, trust: TrustStore, *, predicate_type: str,
         # A signature that nobody checks could be taken for one that somebody did.
         raise _refusal("signature.count", f"found {len(envelope.signatures)} signatures", "exactly one")
     ((key_id, signature),) = envelope.signatures
-    key = trust.identify(key_id, now)
+    key = trust.identify(key_id, Moment(now))
     key.verifier().verify(signature, envelope.signed_bytes())
     statement = Statement.parse(envelope.payload)
     if statement.predicate_type != predicate_type:

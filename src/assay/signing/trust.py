@@ -11,6 +11,7 @@ from assay.errors import AssayError, KeyFileError, PolicyError, VerificationErro
 from assay.findings import Finding, Severity
 from assay.keys.pem import PemVerifier, load_public
 from assay.signing import canonical
+from assay.signing.moment import Moment
 from assay.storage.clock import from_text, utc_text
 
 WHAT = "trust store"
@@ -84,12 +85,13 @@ class TrustStore:
                 raise PolicyError(f"the key {key.key_id[:16]} is listed twice, for {both}; one key speaks for one")
             owners[key.key_id] = key.identity
 
-    def identify(self, key_id: str, at: datetime) -> TrustedKey:
+    def identify(self, key_id: str, when: Moment) -> TrustedKey:
         """Say whose key this is.
 
         Args:
             key_id: Hex SHA-256 of the public PEM text.
-            at: The moment it must be trusted at, timezone-aware.
+            when: Its end and its revocation are judged at the trusted time of the signature, else now; that it
+                is trusted yet, always now.
 
         Raises:
             VerificationError: Rule ``trust.unknown-key``, ``trust.not-yet``, ``trust.expired`` or
@@ -102,13 +104,13 @@ class TrustStore:
             raise VerificationError(detail, [Finding("trust.unknown-key", name, Severity.CRITICAL, detail)])
         findings: list[Finding] = []
         name = f"the key {key.key_id[:16]} of {key.identity}"
-        # Everything is judged at `at`: a time inside the signed thing is the signer's own claim, and who
-        # stole a key can claim any.
-        if key.revoked is not None and at >= _moment(key.revoked):
+        # A time inside the signed thing is the signer's own claim, and who stole a key can claim any: only the
+        # word of a timestamp authority puts a signature before the end or the revocation of its key.
+        if key.revoked is not None and when.at >= _moment(key.revoked):
             findings.append(_against(key, "trust.revoked", f"{name} was revoked on {key.revoked}"))
-        if key.since is not None and at < _moment(key.since):
+        if key.since is not None and when.now < _moment(key.since):
             findings.append(_against(key, "trust.not-yet", f"{name} is trusted only from {key.since} on"))
-        if key.until is not None and at >= _moment(key.until):
+        if key.until is not None and when.at >= _moment(key.until):
             findings.append(_against(key, "trust.expired", f"{name} was trusted until {key.until}"))
         if findings:
             raise VerificationError("; ".join(one.detail for one in findings), findings)

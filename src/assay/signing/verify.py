@@ -17,6 +17,7 @@ from assay.errors import ArtifactError, BundleError, VerificationError
 from assay.findings import Finding, Severity
 from assay.signing import bundle as bundles
 from assay.signing.bundle import Bundle
+from assay.signing.moment import Moment
 from assay.signing.sign import Log, default_signature
 from assay.signing.signers import SignerRule
 from assay.signing.store import read_bounded
@@ -91,7 +92,7 @@ def _judge(case: Case, bundle: Bundle, found: Manifest, signers: SignerRule, ver
     findings: list[Finding] = []
     identity, key_id, warnings = "", "", _remarks(bundle)
     try:
-        who = signers.check(bundle, case.now)
+        who = signers.check(bundle, Moment(case.now))
         identity, key_id = who.identity, who.key_id
         warnings += who.findings
     except VerificationError as err:

@@ -13,6 +13,7 @@ from assay.keys.pem import generate
 from assay.project import integrity
 from assay.project.checks import last
 from assay.project.people import revoke_key, trust_key
+from assay.signing.moment import Moment
 from assay.signing.sign import sign as sign_path
 from assay.storage.database import open_audit
 
@@ -196,6 +197,9 @@ def test_a_key_is_trusted_until_the_moment_said(small: Small) -> None:
     signer = generate(path, passphrase=None)
     end = TODAY + timedelta(days=2)
     trust_key(small.project, "visitor@acme.example", path.with_suffix(".pub"), until=end, now=TODAY)
-    assert small.project.trust.identify(signer.key_id, TODAY + timedelta(days=1)).identity == "visitor@acme.example"
+    assert (
+        small.project.trust.identify(signer.key_id, Moment(TODAY + timedelta(days=1))).identity
+        == "visitor@acme.example"
+    )
     with pytest.raises(VerificationError, match="until"):
-        small.project.trust.identify(signer.key_id, end + timedelta(days=1))
+        small.project.trust.identify(signer.key_id, Moment(end + timedelta(days=1)))

@@ -16,6 +16,7 @@ from assay.keys.x509 import der
 from assay.signing import bundle
 from assay.signing.bundle import Bundle
 from assay.signing.certificate import SignedByCertificate
+from assay.signing.moment import Moment
 from assay.signing.signers import SignedByKey
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -65,13 +66,13 @@ def rules(error: VerificationError) -> list[str]:
 
 
 def test_whom_the_authority_certified_is_accepted_by_name(signed: Bundle) -> None:
-    who = SignedByCertificate([ROOT], [MAIL, "ben@acme.example"]).check(signed, NOW)
+    who = SignedByCertificate([ROOT], [MAIL, "ben@acme.example"]).check(signed, Moment(NOW))
     assert (who.identity, who.key_id, who.findings) == (MAIL, SIGNER.key_id, ())
 
 
 def test_the_right_authority_with_another_name_is_refused(signed: Bundle) -> None:
     with pytest.raises(VerificationError, match=re.escape(f"signed by {MAIL}, wanted eve@acme.example")) as caught:
-        SignedByCertificate([ROOT], ["eve@acme.example"]).check(signed, NOW)
+        SignedByCertificate([ROOT], ["eve@acme.example"]).check(signed, Moment(NOW))
     assert rules(caught.value) == ["signature.wrong-identity"]
 
 
@@ -79,13 +80,13 @@ def test_the_right_name_from_another_authority_is_refused(signed: Bundle) -> Non
     key = ec.generate_private_key(ec.SECP256R1())
     other = certificate("root", key, key, x509.BasicConstraints(ca=True, path_length=None))
     with pytest.raises(VerificationError) as caught:
-        SignedByCertificate([other], [MAIL]).check(signed, NOW)
+        SignedByCertificate([other], [MAIL]).check(signed, Moment(NOW))
     assert rules(caught.value) == ["certificate.untrusted"]
 
 
 def test_an_expired_certificate_is_refused(signed: Bundle) -> None:
     with pytest.raises(VerificationError, match="expired on") as caught:
-        SignedByCertificate([ROOT], [MAIL]).check(signed, NOW + timedelta(days=2))
+        SignedByCertificate([ROOT], [MAIL]).check(signed, Moment(NOW + timedelta(days=2)))
     assert rules(caught.value) == ["certificate.expired"]
 
 
@@ -103,12 +104,12 @@ def test_a_certificate_does_not_vouch_for_another_keys_signature(signed: Bundle,
         algorithm="sha256",
     )
     with pytest.raises(VerificationError) as caught:
-        SignedByCertificate([ROOT], ["eve@acme.example"]).check(mixed, NOW)
+        SignedByCertificate([ROOT], ["eve@acme.example"]).check(mixed, Moment(NOW))
     assert rules(caught.value) == ["signature.bad", "signature.wrong-identity"]
 
 
 def test_accepting_anyone_certified_says_so(signed: Bundle) -> None:
-    who = SignedByCertificate.of_any_identity([ROOT]).check(signed, NOW)
+    who = SignedByCertificate.of_any_identity([ROOT]).check(signed, Moment(NOW))
     assert who.identity == MAIL
     assert [finding.rule for finding in who.findings] == ["signature.any-identity"]
 
@@ -120,7 +121,7 @@ def test_keys_and_certificates_do_not_stand_for_each_other(signed: Bundle) -> No
         (SignedByKey(load_public(SIGNER.public_pem())), signed),
     ):
         with pytest.raises(VerificationError) as caught:
-            rule.check(found, NOW)
+            rule.check(found, Moment(NOW))
         assert rules(caught.value) == ["signature.wrong-method"]
 
 

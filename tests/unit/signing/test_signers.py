@@ -11,6 +11,7 @@ from assay.errors import VerificationError
 from assay.keys.pem import PemSigner, load_public
 from assay.signing import bundle
 from assay.signing.bundle import Bundle
+from assay.signing.moment import Moment
 from assay.signing.signers import AllOf, AnyOf, Signatory, SignedBy, SignedByKey, UnsafeTrustAnyone
 from assay.signing.trust import TrustStore
 
@@ -36,13 +37,13 @@ def forged(signer: PemSigner, stranger: PemSigner) -> Bundle:
 def test_the_right_key_and_the_right_person_are_accepted(
     signed: Bundle, signer: PemSigner, trust: TrustStore, now: datetime
 ) -> None:
-    assert SignedByKey(load_public(signer.public_pem())).check(signed, now).key_id == signer.key_id
-    assert SignedBy(trust, [ANNA, "ben@example.org"]).check(signed, now) == Signatory(ANNA, signer.key_id)
+    assert SignedByKey(load_public(signer.public_pem())).check(signed, Moment(now)).key_id == signer.key_id
+    assert SignedBy(trust, [ANNA, "ben@example.org"]).check(signed, Moment(now)) == Signatory(ANNA, signer.key_id)
 
 
 def test_another_key_is_refused(signed: Bundle, stranger: PemSigner, now: datetime) -> None:
     with pytest.raises(VerificationError, match="wanted") as caught:
-        SignedByKey(load_public(stranger.public_pem())).check(signed, now)
+        SignedByKey(load_public(stranger.public_pem())).check(signed, Moment(now))
     assert rules(caught.value) == ["signature.wrong-key"]
 
 
@@ -51,13 +52,13 @@ def test_a_forged_signature_under_a_trusted_keys_name_is_refused(
 ) -> None:
     for rule in (SignedByKey(load_public(signer.public_pem())), SignedBy(trust, [ANNA])):
         with pytest.raises(VerificationError) as caught:
-            rule.check(forged, now)
+            rule.check(forged, Moment(now))
         assert rules(caught.value) == ["signature.bad"]
 
 
 def test_the_right_key_of_the_wrong_person_is_refused(signed: Bundle, trust: TrustStore, now: datetime) -> None:
     with pytest.raises(VerificationError, match=re.escape(f"signed by {ANNA}, wanted ben@example.org")) as caught:
-        SignedBy(trust, ["ben@example.org"]).check(signed, now)
+        SignedBy(trust, ["ben@example.org"]).check(signed, Moment(now))
     assert rules(caught.value) == ["signature.wrong-identity"]
 
 
@@ -65,7 +66,7 @@ def test_a_forged_signature_for_the_wrong_person_gives_both_reasons(
     forged: Bundle, trust: TrustStore, now: datetime
 ) -> None:
     with pytest.raises(VerificationError) as caught:
-        SignedBy(trust, ["ben@example.org"]).check(forged, now)
+        SignedBy(trust, ["ben@example.org"]).check(forged, Moment(now))
     assert rules(caught.value) == ["signature.bad", "signature.wrong-identity"]
 
 
@@ -78,14 +79,14 @@ def test_a_key_unknown_early_late_or_revoked_is_refused(signed: Bundle, signer: 
         (TrustStore().trust(ANNA, pem).revoke(signer.key_id, at=now - day), "trust.revoked"),
     ):
         with pytest.raises(VerificationError) as caught:
-            SignedBy(store, [ANNA]).check(signed, now)
+            SignedBy(store, [ANNA]).check(signed, Moment(now))
         assert rules(caught.value) == [rule]
 
 
 def test_an_ed25519_key_does_not_vouch_for_models(signed: Bundle, now: datetime) -> None:
     key = PemSigner(ed25519.Ed25519PrivateKey.generate(), encrypted=False, loose_mode=False)
     with pytest.raises(VerificationError) as caught:
-        SignedByKey(load_public(key.public_pem())).check(signed, now)
+        SignedByKey(load_public(key.public_pem())).check(signed, Moment(now))
     assert rules(caught.value) == ["signature.wrong-key"]
     trust = TrustStore().trust(ANNA, key.public_pem())
     payload = signed.envelope.signed_bytes()
@@ -94,16 +95,16 @@ def test_an_ed25519_key_does_not_vouch_for_models(signed: Bundle, now: datetime)
         signed.claim, None, signed.envelope, "key", key.key_id, None, (), single=False, algorithm="sha256"
     )
     with pytest.raises(VerificationError, match="EC key"):
-        SignedBy(trust, [ANNA]).check(other, now)
+        SignedBy(trust, [ANNA]).check(other, Moment(now))
 
 
 def test_all_of_needs_every_rule_and_says_every_reason(
     signed: Bundle, signer: PemSigner, stranger: PemSigner, trust: TrustStore, now: datetime
 ) -> None:
     mine, other = SignedByKey(load_public(signer.public_pem())), SignedByKey(load_public(stranger.public_pem()))
-    assert AllOf(SignedBy(trust, [ANNA]), mine).check(signed, now).identity == ANNA
+    assert AllOf(SignedBy(trust, [ANNA]), mine).check(signed, Moment(now)).identity == ANNA
     with pytest.raises(VerificationError) as caught:
-        AllOf(mine, other, SignedBy(trust, ["ben"])).check(signed, now)
+        AllOf(mine, other, SignedBy(trust, ["ben"])).check(signed, Moment(now))
     assert rules(caught.value) == ["signature.wrong-key", "signature.wrong-identity"]
 
 
@@ -111,9 +112,9 @@ def test_any_of_needs_one_rule_and_otherwise_says_every_reason(
     signed: Bundle, signer: PemSigner, stranger: PemSigner, trust: TrustStore, now: datetime
 ) -> None:
     mine, other = SignedByKey(load_public(signer.public_pem())), SignedByKey(load_public(stranger.public_pem()))
-    assert AnyOf(other, mine).check(signed, now).key_id == signer.key_id
+    assert AnyOf(other, mine).check(signed, Moment(now)).key_id == signer.key_id
     with pytest.raises(VerificationError) as caught:
-        AnyOf(other, SignedBy(trust, ["ben"])).check(signed, now)
+        AnyOf(other, SignedBy(trust, ["ben"])).check(signed, Moment(now))
     assert rules(caught.value) == ["signature.wrong-key", "signature.wrong-identity"]
 
 
@@ -138,12 +139,12 @@ class Mute:
 def test_a_rule_that_refuses_without_a_reason_has_refused(signed: Bundle, now: datetime) -> None:
     for rule in (AllOf(Mute()), AnyOf(Mute()), AllOf(UnsafeTrustAnyone(), Mute())):
         with pytest.raises(VerificationError) as caught:
-            rule.check(signed, now)
+            rule.check(signed, Moment(now))
         assert rules(caught.value) == ["signature.refused"]
 
 
 def test_trusting_anyone_says_so(forged: Bundle, now: datetime) -> None:
-    who = UnsafeTrustAnyone().check(forged, now)
+    who = UnsafeTrustAnyone().check(forged, Moment(now))
     assert (who.identity, who.key_id) == ("anyone", "")
     assert [finding.rule for finding in who.findings] == ["signature.unchecked"]
-    assert AllOf(UnsafeTrustAnyone()).check(forged, now).findings == who.findings
+    assert AllOf(UnsafeTrustAnyone()).check(forged, Moment(now)).findings == who.findings

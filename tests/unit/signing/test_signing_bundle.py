@@ -20,6 +20,7 @@ from assay.findings import Finding, Severity
 from assay.keys.pem import PemSigner, load_public
 from assay.signing import bundle
 from assay.signing.bundle import About
+from assay.signing.moment import Moment
 from assay.signing.signers import SignedByKey
 from assay.signing.statement import PAYLOAD_TYPE, pae
 
@@ -359,7 +360,7 @@ def test_a_cut_or_flipped_bundle_never_vouches_for_anything_else(signer: PemSign
     for spoiled in (text[:place], flipped):
         try:
             found = bundle.parse(spoiled)
-            SignedByKey(load_public(signer.public_pem())).check(found, NOW)
+            SignedByKey(load_public(signer.public_pem())).check(found, Moment(NOW))
         except VerificationError as err:
             assert err.findings  # noqa: PT017 - both ends are right
         else:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from assay.errors import PolicyError, VerificationError
 from assay.keys.pem import PemSigner
+from assay.signing.moment import Moment
 from assay.signing.trust import TrustedKey, TrustStore
 
 DAY = timedelta(days=1)
@@ -23,36 +24,36 @@ def rules(error: VerificationError) -> list[str]:
 
 def test_an_empty_store_trusts_nobody(signer: PemSigner, now: datetime) -> None:
     with pytest.raises(VerificationError) as caught:
-        TrustStore().identify(signer.key_id, now)
+        TrustStore().identify(signer.key_id, Moment(now))
     assert rules(caught.value) == ["trust.unknown-key"]
 
 
 def test_a_key_speaks_for_its_identity_between_its_times(signer: PemSigner, now: datetime) -> None:
     store = TrustStore().trust(ANNA, signer.public_pem(), since=now, until=now + DAY)
-    assert store.identify(signer.key_id, now).identity == ANNA
+    assert store.identify(signer.key_id, Moment(now)).identity == ANNA
     with pytest.raises(VerificationError) as early:
-        store.identify(signer.key_id, now - timedelta(microseconds=1))
+        store.identify(signer.key_id, Moment(now - timedelta(microseconds=1)))
     assert rules(early.value) == ["trust.not-yet"]
     with pytest.raises(VerificationError) as late:
-        store.identify(signer.key_id, now + DAY)
+        store.identify(signer.key_id, Moment(now + DAY))
     assert rules(late.value) == ["trust.expired"]
 
 
 def test_a_key_revoked_and_expired_gives_both_reasons(signer: PemSigner, now: datetime) -> None:
     store = TrustStore().trust(ANNA, signer.public_pem(), until=now).revoke(signer.key_id, at=now)
     with pytest.raises(VerificationError) as caught:
-        store.identify(signer.key_id, now)
+        store.identify(signer.key_id, Moment(now))
     assert rules(caught.value) == ["trust.revoked", "trust.expired"]
     assert ANNA in str(caught.value)
 
 
 def test_a_revocation_counts_from_its_moment_and_an_earlier_one_stands(signer: PemSigner, now: datetime) -> None:
     store = TrustStore().trust(ANNA, signer.public_pem()).revoke(signer.key_id, at=now)
-    assert store.identify(signer.key_id, now - DAY).identity == ANNA
+    assert store.identify(signer.key_id, Moment(now - DAY)).identity == ANNA
     assert store.revoke(signer.key_id, at=now + DAY) == store
     earlier = store.revoke(signer.key_id, at=now - DAY)
     with pytest.raises(VerificationError):
-        earlier.identify(signer.key_id, now - DAY)
+        earlier.identify(signer.key_id, Moment(now - DAY))
 
 
 def test_an_unknown_key_cannot_be_revoked_silently(stranger: PemSigner, trust: TrustStore, now: datetime) -> None:
