@@ -454,3 +454,19 @@ def test_a_locked_database_is_neither_sound_nor_broken(attacked: Attacked, monke
     with pytest.raises(StorageError, match="locked"):
         attacked.check()
     connection.close()
+
+
+def test_copies_made_anew_say_from_where_on_they_vouch(attacked: Attacked) -> None:
+    shutil.copy(attacked.database, attacked.folder / "last week.db")
+    with attacked.log() as log:
+        log.append("approval.rejected", "spam", {"reason": "poisoned"}, actor="anna", now=NOW)
+    shutil.rmtree(attacked.outside)
+    for stale in attacked.folder.glob("audit.db-*"):
+        stale.unlink()
+    shutil.copy(attacked.folder / "last week.db", attacked.database)
+    assert attacked.check().state == "unwitnessed"
+    with attacked.log() as log:
+        log.append("model.deployed", "spam", {}, actor="mallory", now=NOW)
+    report = attacked.check()
+    assert report.state == "sound"
+    assert [(one.rule, one.numbers) for one in report.findings] == [("log.witnessed-late", {"size": SIZE + 1})]

@@ -146,6 +146,7 @@ def examine(stored: Stored, copies: Sequence[Copy], verifier: NoteVerifier) -> E
     findings += _histories(signed)
     witnessed = max((each.checkpoint.size for each in signed if each.outside), default=0)
     findings += _witnesses(tree.size, witnessed)
+    findings += _late(signed)
     return Examined(rows, tree.root(tree.size), witnessed, tuple(_bounded(findings)))
 
 
@@ -301,6 +302,19 @@ def _witnesses(size: int, witnessed: int) -> list[Finding]:
         numbers = {"position": witnessed, "last": size - 1}
         return [Finding("log.unwitnessed-tail", span, Severity.WARNING, detail, numbers)]
     return []
+
+
+def _late(signed: Sequence[_Signed]) -> list[Finding]:
+    """Whether the copies outside begin later than the log: made anew, they vouch for whatever was there by then."""
+    inside = min((each.checkpoint.size for each in signed if not each.outside), default=0)
+    outside = min((each.checkpoint.size for each in signed if each.outside), default=0)
+    if not outside or not inside or outside <= inside:
+        return []
+    detail = (
+        f"the checkpoints outside begin at {outside} entries: had the database been put back to an earlier state "
+        "before that, nobody could tell"
+    )
+    return [Finding("log.witnessed-late", "log", Severity.WARNING, detail, {"size": outside})]
 
 
 def _bounded(findings: Sequence[Finding]) -> list[Finding]:
