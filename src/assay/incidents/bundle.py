@@ -24,7 +24,7 @@ from assay.audit.entry import Logged
 from assay.audit.log import AuditLog
 from assay.errors import IncidentError, LogError, StorageError
 from assay.incidents.desk import Desk, Shown
-from assay.incidents.offline import FORMAT
+from assay.incidents.offline import FORMAT, HOSTILE, check_signature
 from assay.signing.statement import Envelope
 from assay.signing.trust import TrustStore
 from assay.storage.clock import utc_text
@@ -99,7 +99,7 @@ def export(
         "trust.json": trust.to_json().encode(),
         "verify.py": package_files("assay.incidents").joinpath("offline.py").read_bytes(),
         "README.txt": _readme(log).encode(),
-        **{f"statements/{envelope.digest}.json": envelope.to_json().encode() for envelope in statements},
+        **{_place(envelope, trust): envelope.to_json().encode() for envelope in statements},
         **{_name(logged): logged.entry.canonical() for logged in found},
     }
     digests = {name: hashlib.sha256(body).hexdigest() for name, body in sorted(sealed.items())}
@@ -122,6 +122,19 @@ def export(
     }
     _write(path, {**sealed, **unsealed})
     return Exported(path, digest, position, log.key_string)
+
+
+def _place(envelope: Envelope, trust: TrustStore) -> str:
+    """Where a statement lies: one that no trusted key signed is evidence too, but nobody's word.
+
+    The examiner of the bundle decides by the same rule, so it is asked here.
+    """
+    keys = {key.key_id: key.as_json() for key in trust.keys}
+    try:
+        check_signature(json.loads(envelope.to_json()), keys)
+    except HOSTILE:
+        return f"unvouched/{envelope.digest}.json"
+    return f"statements/{envelope.digest}.json"
 
 
 def _entries(log: AuditLog, shown: Shown) -> tuple[list[Logged], int]:

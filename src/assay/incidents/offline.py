@@ -247,6 +247,9 @@ class Examination:
                 self.good.append(f"{name}: {check_signature(parse(files[name]), keys)}")
             except HOSTILE as err:
                 self.refuse(name, err)
+        unvouched = sum(name.startswith("unvouched/") for name in files)
+        if unvouched:
+            self.good.append(f"{unvouched} statements in unvouched/ are as exported; no trusted key signed them")
         if names:
             self.good.append(f"trust store digest {sha256(trust).hex()}")
 

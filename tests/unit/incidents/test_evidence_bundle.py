@@ -263,3 +263,19 @@ def test_an_export_that_cannot_be_made_leaves_nothing(case: Case, desk: Desk, lo
     with pytest.raises(StorageError, match="cannot be written"):
         export(desk, log, 1, blocked / "x.zip", statements=[], trust=case.trust, actor="anna", now=NOW)
     assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_statement_by_a_stranger_is_evidence_and_does_not_spoil_the_rest(
+    case: Case, desk: Desk, log: AuditLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger = generate(case.folder / "mallory.pem", passphrase=None)
+    subject = Subject("spam", {"sha256": "aa" * 32})
+    found = seal(Statement((subject,), VALIDATION, {"result": "PASSED"}), stranger)
+    place = case.folder / "strange.zip"
+    made = export(desk, log, 1, place, statements=[found], trust=case.trust, actor="anna", now=NOW)
+    assert f"unvouched/{found.digest}.json" in read(place)
+    assert main([str(place), "--key", made.key_string]) == 0
+    assert "1 statements in unvouched/ are as exported; no trusted key signed them" in capsys.readouterr().out
+    files = read(place)
+    files[f"unvouched/{found.digest}.json"] += b" "
+    assert main([str(write(case.folder / "edited.zip", files)), "--key", made.key_string]) == 1
