@@ -9,6 +9,7 @@ from assay.artifacts.names import shown
 from assay.findings import Finding, Number, Severity
 
 _MAX_RANGES = 4
+_MAX_SHARDS = 64
 
 
 def compare(signed: Manifest, found: Manifest) -> tuple[Finding, ...]:
@@ -23,9 +24,9 @@ def compare(signed: Manifest, found: Manifest) -> tuple[Finding, ...]:
 
     Returns:
         Findings of the rules ``artifact.changed``, ``artifact.missing``, ``artifact.extra``,
-        ``artifact.incomparable``, ``artifact.digests-disagree``, ``artifact.tensor-changed``,
-        ``artifact.tensor-missing``, ``artifact.tensor-extra``, ``artifact.tensor-retyped``,
-        ``artifact.tensor-moved``, and those that ``found`` already holds.
+        ``artifact.incomparable``, ``artifact.digests-disagree``, ``artifact.shard-changed``,
+        ``artifact.tensor-changed``, ``artifact.tensor-missing``, ``artifact.tensor-extra``,
+        ``artifact.tensor-retyped``, ``artifact.tensor-moved``, and those that ``found`` already holds.
     """
     findings = list(found.findings)
     faulty = {finding.subject for finding in found.findings if finding.severity.rank >= Severity.ERROR.rank}
@@ -74,6 +75,8 @@ def _extra(file: FileDigest, signed: Manifest) -> Finding:
 def _file(want: FileDigest, have: FileDigest, signed: Manifest, found: Manifest) -> list[Finding]:
     pairs = [(want.sha256, have.sha256), (want.blake3, have.blake3)]
     verdicts = {first == second for first, second in pairs if first and second}
+    if want.listed is not None and have.listed is not None and want.listed.listing == have.listed.listing:
+        verdicts.add(want.listed.digests == have.listed.digests)
     name = shown(want.name)
     if not verdicts:
         detail = f"{name} was signed with a digest that was not measured"
@@ -89,9 +92,29 @@ def _file(want: FileDigest, have: FileDigest, signed: Manifest, found: Manifest)
     if len(verdicts) > 1:
         detail = f"the digests and the size signed for {name} belong to different bytes"
         findings.insert(0, Finding("artifact.digests-disagree", name, Severity.CRITICAL, detail))
+    if False in verdicts:
+        findings[:0] = _shards(want, have)
     if changed:
         findings.insert(0, _changed(want, have, signed, found, named=bool(findings)))
     return findings
+
+
+def _shards(want: FileDigest, have: FileDigest) -> list[Finding]:
+    """Which of the listed byte ranges have other bytes."""
+    if want.listed is None or have.listed is None or not want.listed.listing.shard_size:
+        return []
+    size = max(want.size or 0, have.size or 0)
+    ranges = want.listed.differing(have.listed, size)
+    findings = [_shard(want.name, start, end) for start, end in ranges[:_MAX_SHARDS]]
+    if (more := len(ranges) - _MAX_SHARDS) > 0:  # whoever wrote the signature chose how many there are
+        findings.append(_shard(want.name, ranges[_MAX_SHARDS][0], ranges[-1][1], f" ({more} ranges)"))
+    return findings
+
+
+def _shard(name: str, start: int, end: int, remark: str = "") -> Finding:
+    detail = f"bytes {start} to {end} of {shown(name)} are not those that were signed{remark}"
+    numbers: dict[str, Number] = {"start_byte": start, "end_byte": end}
+    return Finding("artifact.shard-changed", f"{shown(name)}:{start}:{end}", Severity.CRITICAL, detail, numbers)
 
 
 def _changed(want: FileDigest, have: FileDigest, signed: Manifest, found: Manifest, *, named: bool) -> Finding:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from assay.artifacts.listing import Listed, Listing
 from assay.artifacts.names import clashes, fault, shown
 from assay.errors import ArtifactError
 from assay.findings import Finding, Severity
@@ -24,16 +25,18 @@ class FileDigest:
         size: Bytes, or None when a foreign signature did not record it.
         sha256: 64 hexadecimal digits, or empty when a foreign signature did not record it.
         blake3: 64 hexadecimal digits, or empty when a foreign signature did not record it.
+        listed: The digests that a signature lists when they are others: BLAKE2b, or of shards.
     """
 
     name: str
     size: int | None
     sha256: str
     blake3: str
+    listed: Listed | None = None
 
     def __post_init__(self) -> None:
-        if not self.sha256 and not self.blake3:
-            raise ArtifactError(f"{shown(self.name)} has neither a SHA-256 nor a BLAKE3 digest")
+        if not self.sha256 and not self.blake3 and self.listed is None:
+            raise ArtifactError(f"{shown(self.name)} has no digest")
         _check_hex(self.name, self.sha256, self.blake3)
         if self.size is not None and self.size < 0:
             raise ArtifactError(f"{shown(self.name)} has a negative size")
@@ -121,8 +124,13 @@ class Manifest:
         Names and sizes are not in it; the signed manifest binds those.
         """
         whole = all(file.sha256 for file in self.files)
-        digests = b"".join(bytes.fromhex(file.sha256 if whole else file.blake3 or file.sha256) for file in self.files)
-        return hashlib.sha256(digests).hexdigest()
+        texts = (file.sha256 if whole else file.blake3 or file.sha256 or _joined(file.listed) for file in self.files)
+        return hashlib.sha256(b"".join(map(bytes.fromhex, texts))).hexdigest()
+
+    @cached_property
+    def listing(self) -> Listing | None:
+        """Which digests the signature lists, when they are not SHA-256 or BLAKE3 of whole files."""
+        return next((file.listed.listing for file in self.files if file.listed is not None), None)
 
     @cached_property
     def by_name(self) -> Mapping[str, FileDigest]:
@@ -154,6 +162,10 @@ def clash_findings(names: tuple[str, ...]) -> list[Finding]:
         )
         for first, second in clashes(names)
     ]
+
+
+def _joined(listed: Listed | None) -> str:
+    return "" if listed is None else "".join(listed.digests)
 
 
 def _check_hex(name: str, *digests: str) -> None:
