@@ -9,6 +9,7 @@ from typing import Final, Literal
 from assay.engines.base import ColumnFamily, Distance, Engine, Gap, Number, Profile, Quantity, Source, Text
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
+from assay.monitoring.crossing import cross
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import Family, SignalSpec
 
@@ -62,7 +63,8 @@ def learn_signals(
         specs += _input_signals(column, families[column], profile)
     specs += _answer_signals(schema, families, known, task)
     specs += _performance_signals(schema, known, task)
-    return tuple(specs), tuple(findings)
+    crossed, left = cross(engine, source, schema, specs)
+    return (*specs, *crossed), (*findings, *left)
 
 
 def _quantities(

@@ -60,14 +60,14 @@ def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Aske
     listed: dict[str, list[str]] = defaultdict(list)
     for spec in specs:
         if spec.family in {"classes", "slices"}:
-            column, value = _part(spec)
-            listed[column].append(value)
+            for column, value in _part(spec):
+                listed[column].append(value)
     return {spec.name: _ask(spec, schema, listed) for spec in specs if spec.kind != "volume"}
 
 
-def _part(spec: SignalSpec) -> tuple[str, str]:
-    """The column and the value that a class or a slice is told by."""
-    return next(iter(spec.slice.items())) if spec.slice else (spec.column, spec.values[0])
+def _part(spec: SignalSpec) -> tuple[tuple[str, str], ...]:
+    """The columns and their values that a class or a slice is told by."""
+    return tuple(spec.slice.items()) if spec.slice else ((spec.column, spec.values[0]),)
 
 
 def _ask(spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequence[str]]) -> Asked:
@@ -79,8 +79,7 @@ def _ask(spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequen
         raise ValueError(f"signal {spec.name} needs a label column")
     both = (schema.prediction, schema.label)
     if spec.family in {"classes", "slices"}:
-        column, value = _part(spec)
-        return _within(spec, column, (value, *listed[column]), both)
+        return _within(spec, listed, both)
     if spec.name == "calibration" and schema.confidence is not None:
         return _binned(spec, Gap(schema.confidence, *both), "label", (schema.confidence, *both))
     if spec.kind == "ordered":
@@ -101,21 +100,23 @@ def _column(spec: SignalSpec) -> Asked:
     return asked
 
 
-def _within(spec: SignalSpec, column: str, listed: tuple[str, ...], both: tuple[str, str]) -> Asked:
-    """Wrong answers among the rows that have one value in a column; a regression's, beyond its edge."""
+def _within(spec: SignalSpec, listed: Mapping[str, Sequence[str]], both: tuple[str, str]) -> Asked:
+    """Wrong answers among the rows that have one value in each of some columns; a regression's, beyond its edge."""
     wrong = Bins(Distance(*both), spec.edges) if spec.edges else Wrong(*both)
-    values = tuple(sorted(set(listed)))
-    place = values.index(listed[0])
-    question = Question(spec.name, (Values(Text(column), values), wrong), "label")
+    part = _part(spec)
+    values = [tuple(sorted(set(listed[column]))) for column, _ in part]
+    places = tuple(known.index(value) for known, (_, value) in zip(values, part, strict=True))
+    lists = (Values(Text(column), known) for (column, _), known in zip(part, values, strict=True))
+    question = Question(spec.name, (*lists, wrong), "label")
 
     def bin_of(codes: tuple[int, ...]) -> int | None:
-        if codes[0] != place:
+        if codes[:-1] != places:
             return None
-        if codes[1] == POSITIVE_INFINITY:
+        if codes[-1] == POSITIVE_INFINITY:
             return 1
-        return codes[1] if codes[1] >= 0 else None
+        return codes[-1] if codes[-1] >= 0 else None
 
-    return Asked(question, bin_of, (column, *both))
+    return Asked(question, bin_of, (*(column for column, _ in part), *both))
 
 
 def _flag(question: Question, columns: tuple[str, ...]) -> Asked:
