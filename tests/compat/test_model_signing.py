@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from tests.authority import usage
 
 from assay.errors import VerificationError
 from assay.keys.pem import load_private, load_public, read_public
@@ -210,6 +211,7 @@ def certified(tmp_path: Path, key: Path) -> tuple[Path, Path]:
             .not_valid_before(today - timedelta(days=1))
             .not_valid_after(today + timedelta(days=1))
             .add_extension(extension, critical=name == "root")
+            .add_extension(usage(digital=name == "leaf", certify=name == "root"), critical=True)
             .sign(root_key, hashes.SHA256())
         )
         (tmp_path / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))

@@ -2,6 +2,7 @@
 
 References:
     RFC 5280, sections 4.2.1.3 (key usage), 4.2.1.9 (basic constraints), 4.2.1.12 (extended key usage), 6.1.
+    RFC 3161, section 2.3 (the key purpose of a timestamp authority).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from cryptography.x509.verification import (
 from assay.errors import KeyFileError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.pem import PemVerifier, load_public
+from assay.keys.revocation import check_revoked
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 MAX_CERTIFICATES = 16  # a chain has three or four; more is work for us and nothing for the signer
@@ -53,10 +55,12 @@ class Holder:
         names: Mail addresses, URIs and host names of the subject's alternative names; the common name
             only when there are none.
         verifier: The certified key.
+        findings: Worth knowing, no reason to refuse.
     """
 
     names: tuple[str, ...]
     verifier: PemVerifier
+    findings: tuple[Finding, ...] = ()
 
 
 def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
@@ -97,55 +101,95 @@ def certified_pem(certificate: bytes) -> bytes:
         raise KeyFileError("found a damaged certificate; wanted one in DER") from err
 
 
-def check_chain(chain: Sequence[bytes], anchors: Sequence[x509.Certificate], *, now: datetime) -> Holder:
-    """Check that the first certificate may sign and leads to an anchor, all of it at ``now``.
-
-    Revocation lists are not consulted: a certificate that must no longer count is taken out by
-    replacing the anchor that leads to it.
+def check_chain(
+    chain: Sequence[bytes],
+    anchors: Sequence[x509.Certificate],
+    *,
+    now: datetime,
+    signed: datetime | None = None,
+    revocations: Sequence[x509.CertificateRevocationList] = (),
+) -> Holder:
+    """Check that the first certificate may sign models and leads to an anchor that nobody took back.
 
     Args:
         chain: DER, the signer's own first, as the signature brought them. Only the anchors are trusted.
         anchors: Certificates of authorities to trust; never empty.
-        now: Timezone-aware. A time inside the signature is the signer's own claim and not used.
+        now: The present, timezone-aware.
+        signed: When a trusted authority saw the signature: certificates are judged at that time, without one
+            at ``now``. A time inside the signature is the signer's own claim and not used.
+        revocations: Lists to look the certificates up in; without any nothing is looked up.
 
     Raises:
         VerificationError: Rule ``certificate.malformed``, ``.expired``, ``.not-yet``, ``.wrong-purpose``,
-            ``.wrong-key`` or ``.untrusted``; every reason is in ``findings``.
+            ``.wrong-key``, ``.untrusted``, or one of :func:`assay.keys.revocation.check_revoked`; every reason is
+            in ``findings``.
     """
+    at = now if signed is None else signed
     if len(chain) > MAX_CERTIFICATES:
         raise _refused([_finding("malformed", "signer", f"the chain has more than {MAX_CERTIFICATES} certificates")])
     try:
         leaf, *others = [x509.load_der_x509_certificate(one) for one in chain]
         subject = leaf.subject.rfc4514_string() or "(no subject)"
-        findings = [*_times(leaf, subject, now), *_purpose(leaf, subject)]
+        findings = [*_times(leaf, subject, at), *_purpose(leaf, subject)]
         if not findings:  # an expired certificate leads nowhere either: say the plain reason only
-            findings = _path(leaf, others, anchors, now)
-        names = _names(leaf)
+            check_revoked(_path(leaf, others, anchors, at), revocations, now=now, signed=signed)
+        names, warnings = _names(leaf), _remarks(leaf, subject)
     except _DAMAGED as err:
         detail = "the signer's certificate, or one of its chain, is damaged"
         raise _refused([_finding("malformed", "signer", detail)]) from err
     if findings:
         raise _refused(findings)
     try:
-        return Holder(
-            names, load_public(leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-        )
+        pem = leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return Holder(names, load_public(pem), warnings)
     except (KeyFileError, *_DAMAGED) as err:
         raise _refused([_finding("wrong-key", subject, f"the certificate of {subject}: {err}")]) from err
 
 
+def check_timestamper(
+    leaf: x509.Certificate,
+    others: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    *,
+    at: datetime,
+) -> None:
+    """Check that a certificate may make timestamps and led to an anchor at the time it wrote.
+
+    Args:
+        leaf: The one that signed the timestamp.
+        others: Certificates between, as the timestamp brought them. Only the anchors are trusted.
+        anchors: Certificates of timestamp authorities to trust; never empty.
+        at: The time in the timestamp, timezone-aware.
+
+    Raises:
+        VerificationError: Rule ``certificate.expired``, ``.not-yet``, ``.wrong-purpose``, ``.malformed`` or
+            ``.untrusted``.
+    """
+    try:
+        subject = leaf.subject.rfc4514_string() or "(no subject)"
+        findings = _times(leaf, subject, at)
+        extended = next((one for one in leaf.extensions if isinstance(one.value, x509.ExtendedKeyUsage)), None)
+        if extended is None or not extended.critical or list(extended.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+            detail = f"the certificate of {subject} is not for timestamps alone (RFC 3161, 2.3)"
+            findings.append(_finding("wrong-purpose", subject, detail))
+        if findings:
+            raise _refused(findings)
+        _path(leaf, list(others), anchors, at)
+    except _DAMAGED as err:
+        raise _refused([_finding("malformed", "timestamp", "the timestamp's certificate is damaged")]) from err
+
+
 def _path(
-    leaf: x509.Certificate, others: list[x509.Certificate], anchors: Sequence[x509.Certificate], now: datetime
-) -> list[Finding]:
-    policy = PolicyBuilder().store(Store(list(anchors))).time(now.astimezone(UTC).replace(tzinfo=None))
+    leaf: x509.Certificate, others: list[x509.Certificate], anchors: Sequence[x509.Certificate], at: datetime
+) -> list[x509.Certificate]:
+    policy = PolicyBuilder().store(Store(list(anchors))).time(at.astimezone(UTC).replace(tzinfo=None))
     policy = policy.extension_policies(ca_policy=_AUTHORITY, ee_policy=ExtensionPolicy.permit_all())
     try:
-        policy.build_client_verifier().verify(leaf, others)
+        return policy.build_client_verifier().verify(leaf, others).chain
     except ChainError as err:
         subject = leaf.subject.rfc4514_string()
         detail = f"the certificate of {subject} does not lead to a trusted authority ({err})"
-        return [_finding("untrusted", subject, detail)]
-    return []
+        raise _refused([_finding("untrusted", subject, detail)]) from err
 
 
 def _may_certify(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
@@ -161,25 +205,46 @@ _AUTHORITY = (
 )
 
 
-def _times(leaf: x509.Certificate, subject: str, now: datetime) -> list[Finding]:
-    if now < leaf.not_valid_before_utc:
+def _times(leaf: x509.Certificate, subject: str, at: datetime) -> list[Finding]:
+    if at < leaf.not_valid_before_utc:
         detail = f"the certificate of {subject} is valid only from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
         return [_finding("not-yet", subject, detail)]
-    if now > leaf.not_valid_after_utc:
+    if at > leaf.not_valid_after_utc:
         detail = f"the certificate of {subject} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         return [_finding("expired", subject, detail)]
     return []
 
 
 def _purpose(leaf: x509.Certificate, subject: str) -> list[Finding]:
-    """Code signing where the certificate says what it is for; digital signatures where it says only that."""
+    """A signer's certificate says digital signatures and code signing: one that says nothing is for anything."""
     usage = _extension(leaf, x509.KeyUsage)
     extended = _extension(leaf, x509.ExtendedKeyUsage)
-    signs = usage.digital_signature if usage is not None else extended is not None
-    if signs and (extended is None or ExtendedKeyUsageOID.CODE_SIGNING in extended):
-        return []
-    detail = f"the certificate of {subject} is not for signing (a web server's, perhaps); wanted one for code signing"
-    return [_finding("wrong-purpose", subject, detail)]
+    if extended is None or ExtendedKeyUsageOID.CODE_SIGNING not in extended:
+        purposes = ", ".join(_spoken(one) for one in extended or ()) or "nothing in particular"
+        detail = f"the certificate of {subject} is for {purposes}; wanted one whose extended key usage is code signing"
+        return [_finding("wrong-purpose", subject, detail)]
+    if usage is None or not usage.digital_signature:
+        detail = f"the certificate of {subject} is not for digital signatures (key usage); wanted one that is"
+        return [_finding("wrong-purpose", subject, detail)]
+    return []
+
+
+def _spoken(purpose: x509.ObjectIdentifier) -> str:
+    known = {ExtendedKeyUsageOID.SERVER_AUTH: "a web server (TLS)", ExtendedKeyUsageOID.CLIENT_AUTH: "a TLS client"}
+    return known.get(purpose, purpose.dotted_string)
+
+
+def _remarks(leaf: x509.Certificate, subject: str) -> tuple[Finding, ...]:
+    """Flaws of the certificates that model_signing's own instructions make: told, since old signatures have them."""
+    found: list[Finding] = []
+    constraints = _extension(leaf, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        detail = f"the certificate of {subject} is an authority's own (CA:TRUE): a signer's should certify nobody else"
+        found.append(Finding("certificate.is-authority", subject, Severity.WARNING, detail))
+    if _extension(leaf, x509.SubjectAlternativeName) is None:
+        detail = f"the certificate of {subject} has no alternative name; its common name was taken for the identity"
+        found.append(Finding("certificate.no-alternative-name", subject, Severity.WARNING, detail))
+    return tuple(found)
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,104 +8,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.authority import DAY, NOW, TLS, Authority, blank, usage
 
 from assay.errors import KeyFileError, VerificationError
+from assay.findings import Severity
 from assay.keys.base import key_id_of
 from assay.keys.x509 import certified_pem, check_chain, der, read_certificates
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
-CODE, TLS = ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.SERVER_AUTH
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A key and its certificate, to issue others with."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @classmethod
-    def root(cls, name: str = "root") -> Authority:
-        key = ec.generate_private_key(ec.SECP256R1())
-        return cls(key, build(name, key, name, key, ca=True))
-
-    def below(self, name: str, *, ca: bool = True) -> Authority:
-        key = ec.generate_private_key(ec.SECP256R1())
-        return Authority(key, build(name, key, common_name(self.certificate), self.key, ca=ca))
-
-    def leaf(
-        self,
-        *,
-        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
-        start: datetime = NOW - DAY,
-        end: datetime = NOW + DAY,
-        extended: Sequence[x509.ObjectIdentifier] = (CODE,),
-        signs: bool | None = True,
-        names: Sequence[x509.GeneralName] = (x509.RFC822Name("ci@acme.example"),),
-    ) -> x509.Certificate:
-        key = key or ec.generate_private_key(ec.SECP256R1())
-        builder = blank("ci", key, common_name(self.certificate), start, end)
-        if extended:
-            builder = builder.add_extension(x509.ExtendedKeyUsage(list(extended)), critical=False)
-        if signs is not None:
-            builder = builder.add_extension(usage(digital=signs, certify=False), critical=True)
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
-        return builder.sign(self.key, hashes.SHA256())
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-
-
-def named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def usage(*, digital: bool, certify: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital,
-        content_commitment=not digital and not certify,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=certify,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def blank(
-    name: str,
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
-    issuer: str,
-    start: datetime = NOW - DAY * 100,
-    end: datetime = NOW + DAY * 100,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(named(name))
-        .issuer_name(named(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-    )
-
-
-def build(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey, *, ca: bool
-) -> x509.Certificate:
-    builder = blank(name, key, issuer)
-    builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-    builder = builder.add_extension(usage(digital=not ca, certify=ca), critical=True)
-    return builder.sign(issuer_key, hashes.SHA256())
-
 
 ROOT = Authority.root()
 MIDDLE = ROOT.below("middle")
@@ -126,9 +34,21 @@ def test_a_certificate_that_leads_to_the_root_names_its_holder() -> None:
     assert holder.verifier.key_id == key_id_of(certified_pem(der(leaf)))
 
 
-def test_a_certificate_that_only_says_digital_signature_may_sign() -> None:
-    assert check_chain([der(ROOT.leaf(extended=()))], [ROOT.certificate], now=NOW).names
-    assert check_chain([der(ROOT.leaf(signs=None))], [ROOT.certificate], now=NOW).names
+def test_a_signer_who_is_an_authority_or_has_no_alternative_name_is_told_of() -> None:
+    # The certificates that model_signing's own tests make are both.
+    holder = check_chain([der(ROOT.leaf(ca=True, names=()))], [ROOT.certificate], now=NOW)
+    assert [one.rule for one in holder.findings] == ["certificate.is-authority", "certificate.no-alternative-name"]
+    assert {one.severity for one in holder.findings} == {Severity.WARNING}
+    assert check_chain([der(ROOT.leaf())], [ROOT.certificate], now=NOW).findings == ()
+
+
+def test_certificates_are_judged_when_a_trusted_authority_saw_the_signature() -> None:
+    old = [der(ROOT.leaf(start=NOW - DAY * 9, end=NOW - DAY * 5))]
+    assert check_chain(old, [ROOT.certificate], now=NOW, signed=NOW - DAY * 6).names
+    for signed, rule in ((NOW - DAY * 4, "certificate.expired"), (NOW - DAY * 10, "certificate.not-yet")):
+        with pytest.raises(VerificationError) as caught:
+            check_chain(old, [ROOT.certificate], now=NOW, signed=signed)
+        assert [one.rule for one in caught.value.findings] == [rule]
 
 
 def test_the_common_name_counts_only_without_alternative_names() -> None:
@@ -145,6 +65,8 @@ def test_the_common_name_counts_only_without_alternative_names() -> None:
         ([ROOT.leaf(start=NOW + DAY, end=NOW + DAY * 2)], "certificate.not-yet"),
         ([ROOT.leaf(extended=(TLS,))], "certificate.wrong-purpose"),
         ([ROOT.leaf(signs=False)], "certificate.wrong-purpose"),
+        ([ROOT.leaf(signs=None)], "certificate.wrong-purpose"),
+        ([ROOT.leaf(extended=())], "certificate.wrong-purpose"),
         ([ROOT.leaf(signs=None, extended=())], "certificate.wrong-purpose"),
         ([Authority.root("other").leaf()], "certificate.untrusted"),
         ([Authority.root().leaf()], "certificate.untrusted"),  # a root of the same name with another key

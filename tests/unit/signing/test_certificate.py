@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from tests.authority import MAIL, NOW, Authority
 
 from assay.artifacts.manifest import FileDigest, Manifest
 from assay.errors import KeyFileError, VerificationError
@@ -19,40 +17,9 @@ from assay.signing.certificate import SignedByCertificate
 from assay.signing.moment import Moment
 from assay.signing.signers import SignedByKey
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MANIFEST = Manifest("m", (FileDigest("a", 1, "11" * 32, "22" * 32),))
-MAIL = "ci@acme.example"
-
-
-def certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    *extensions: x509.ExtensionType,
-) -> x509.Certificate:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=1))
-        .not_valid_after(NOW + timedelta(days=1))
-    )
-    for one in extensions:
-        builder = builder.add_extension(one, critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-ROOT_KEY, KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-ROOT = certificate("root", ROOT_KEY, ROOT_KEY, x509.BasicConstraints(ca=True, path_length=None))
-LEAF = certificate(
-    "ci",
-    KEY,
-    ROOT_KEY,
-    x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]),
-    x509.SubjectAlternativeName([x509.RFC822Name(MAIL)]),
-)
+KEY, AUTHORITY = ec.generate_private_key(ec.SECP256R1()), Authority.root()
+ROOT, LEAF = AUTHORITY.certificate, AUTHORITY.leaf(key=KEY)
 SIGNER = PemSigner(KEY, encrypted=False, loose_mode=False)
 
 
@@ -77,10 +44,8 @@ def test_the_right_authority_with_another_name_is_refused(signed: Bundle) -> Non
 
 
 def test_the_right_name_from_another_authority_is_refused(signed: Bundle) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    other = certificate("root", key, key, x509.BasicConstraints(ca=True, path_length=None))
     with pytest.raises(VerificationError) as caught:
-        SignedByCertificate([other], [MAIL]).check(signed, Moment(NOW))
+        SignedByCertificate([Authority.root().certificate], [MAIL]).check(signed, Moment(NOW))
     assert rules(caught.value) == ["certificate.untrusted"]
 
 
