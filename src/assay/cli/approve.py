@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import click
@@ -18,7 +17,7 @@ from assay.storage.clock import parse_span
 @click.option("--reason", default="", help="What you looked at.")
 @click.option("--expires", default="30d", show_default=True, help="How long the approval counts: 12h, 30d.")
 @json_option
-def approve(*, name: str, key: Path, reason: str, expires: str, as_json: bool) -> None:
+def approve(*, name: str, key: str, reason: str, expires: str, as_json: bool) -> None:
     """Approve model NAME: the bytes, training data, policy and report that are there now."""
     _review(name, key, "approve", reason, expires, as_json=as_json)
 
@@ -29,13 +28,13 @@ def approve(*, name: str, key: Path, reason: str, expires: str, as_json: bool) -
 @click.option("--reason", required=True, help="What must change.")
 @click.option("--expires", default="30d", show_default=True, help="How long the rejection counts.")
 @json_option
-def reject(*, name: str, key: Path, reason: str, expires: str, as_json: bool) -> None:
+def reject(*, name: str, key: str, reason: str, expires: str, as_json: bool) -> None:
     """Reject model NAME as it is now; no number of approvals outweighs a rejection."""
     _review(name, key, "reject", reason, expires, as_json=as_json)
 
 
 def _review(
-    name: str, key: Path, decision: Literal["approve", "reject"], reason: str, expires: str, *, as_json: bool
+    name: str, key: str, decision: Literal["approve", "reject"], reason: str, expires: str, *, as_json: bool
 ) -> None:
     from assay.project.releasing import review
 

@@ -15,9 +15,9 @@ from assay.errors import ConfigError
 @click.argument("name")
 @click.option("--requester", help="Identity that asks, who may not approve; default: you.")
 @click.option("--vsa", type=click.Path(path_type=Path), help="Write a signed verification summary (SLSA VSA) here.")
-@click.option("--key", type=click.Path(path_type=Path), help="Key that signs the summary.")
+@click.option("--key", metavar="KEY", help="Key that signs the summary.")
 @json_option
-def gate(*, name: str, requester: str | None, vsa: Path | None, key: Path | None, as_json: bool) -> int:
+def gate(*, name: str, requester: str | None, vsa: Path | None, key: str | None, as_json: bool) -> int:
     """Hold model NAME against its policy; asks for reviews the first time.
 
     Exit code 0 admitted, 1 refused, 3 evidence missing or stale.

@@ -17,12 +17,16 @@ from assay.errors import AssayError, ConfigError
 from assay.project import config
 
 if TYPE_CHECKING:
-    from assay.keys.pem import PemSigner
+    from assay.keys.base import SecretWanted, Signer
     from assay.project.project import Project
 
 PASSPHRASE = "ASSAY_PASSPHRASE"  # noqa: S105 - the name of a variable
+_VARIABLES = {"passphrase": PASSPHRASE, "PIN": "ASSAY_PIN", "seal": "ASSAY_SEAL_PASSPHRASE"}
+_PROMPTS = {"passphrase": "Passphrase of {}", "PIN": "PIN of {}", "seal": "Passphrase of the sealed file {}"}
 
-key_option = click.option("--key", "key", required=True, type=click.Path(path_type=Path), help="Private key (PEM).")
+# One wording for every verb that signs.
+KEY_HELP = "Private key: a PEM file, pkcs11:token=…;object=…?module-path=…, or a key service (awskms:ID, …)."
+key_option = click.option("--key", "key", required=True, metavar="KEY", help=KEY_HELP)
 
 
 def now() -> datetime:
@@ -70,25 +74,33 @@ def telling(project: Project) -> Iterator[None]:
     project.tell(now())
 
 
-def read_key(path: Path) -> PemSigner:
-    """Read a private key; the passphrase comes from ASSAY_PASSPHRASE or the prompt. Warns of a plain key."""
+def secret(wanted: SecretWanted) -> str:
+    """A passphrase or PIN: from the environment, else from the prompt. It is never an argument of a command.
+
+    Raises:
+        KeyFileError: It is not in the environment and there is no terminal to ask at.
+    """
     from assay.errors import KeyFileError
-    from assay.keys.pem import load_private
 
-    try:
-        signer = load_private(path, passphrase=os.environ.get(PASSPHRASE))
-    except KeyFileError as err:
-        if os.environ.get(PASSPHRASE) or b"ENCRYPTED" not in _head(path):
-            raise
-        if not sys.stdin.isatty():
-            raise KeyFileError(f"{err.message}: set {PASSPHRASE}, since there is no terminal to ask at") from err
-        signer = load_private(path, passphrase=click.prompt(f"Passphrase of {path}", hide_input=True, err=True))
-    if not signer.encrypted:
-        click.echo(f"assay: warning: {path} is not encrypted; assay keys new makes encrypted ones", err=True)
-    if signer.loose_mode:
-        click.echo(f"assay: warning: {path} can be read by others: chmod 600 {path}", err=True)
-    return signer
+    variable = _VARIABLES[wanted.kind]
+    if os.environ.get(variable):
+        return os.environ[variable]
+    if not sys.stdin.isatty():
+        what = _PROMPTS[wanted.kind].format(wanted.of)
+        raise KeyFileError(f"{what}: set {variable}, since there is no terminal to ask at")
+    asked: str = click.prompt(_PROMPTS[wanted.kind].format(wanted.of), hide_input=True, err=True)
+    return asked
 
 
-def _head(path: Path) -> bytes:
-    return path.read_bytes()[:4096] if path.is_file() else b""
+def read_key(address: str) -> Signer:
+    """Open a key, and warn of what is careless about it.
+
+    Raises:
+        KeyFileError: There is no such key, or its passphrase or PIN is wrong.
+    """
+    from assay.keys.shelf import open_key
+
+    opened = open_key(address, secret)
+    for warning in opened.warnings:
+        click.echo(f"assay: warning: {warning}", err=True)
+    return opened.signer

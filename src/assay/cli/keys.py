@@ -6,13 +6,21 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import PASSPHRASE, now, open_project
+from assay.cli.here import PASSPHRASE, now, open_project, secret
 from assay.cli.output import json_option, print_json, print_table
 from assay.errors import KeyFileError
 from assay.storage.clock import utc_text
+
+if TYPE_CHECKING:
+    from assay.signing.trust import TrustStore
+
+
+BACKUP_PASSPHRASE = "ASSAY_BACKUP_PASSPHRASE"  # noqa: S105 - the name of a variable
+KINDS = ("p256", "p384", "p521", "ed25519", "ml-dsa-65")  # as in keys/pem.py, which --help need not import
 
 
 @click.group()
@@ -28,30 +36,32 @@ def new_passphrase(*, plain: bool) -> str | None:
     """
     if plain:
         return None
-    if os.environ.get(PASSPHRASE):
-        return os.environ[PASSPHRASE]
+    return _asked_twice("a new key", PASSPHRASE, ", or say --plain to leave the key unencrypted")
+
+
+def _asked_twice(what: str, variable: str, otherwise: str = "") -> str:
+    if os.environ.get(variable):
+        return os.environ[variable]
     if not sys.stdin.isatty():
-        raise KeyFileError(
-            f"a new key needs a passphrase: set {PASSPHRASE}, or say --plain to leave the key unencrypted"
-        )
-    asked: str = click.prompt("Passphrase of the new key", hide_input=True, confirmation_prompt=True, err=True)
+        raise KeyFileError(f"{what} needs a passphrase: set {variable}{otherwise}")
+    asked: str = click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=True, err=True)
     return asked
 
 
 @keys.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--plain", is_flag=True, help="Leave the private key unencrypted.")
+@click.option("--type", "kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Kind of key.")
 @json_option
-def new(path: Path, *, plain: bool, as_json: bool) -> None:
-    """Make a P-256 key: PATH (mode 0600) and PATH with .pub. Nothing is overwritten."""
+def new(path: Path, *, plain: bool, kind: str, as_json: bool) -> None:
+    """Make a key: PATH (mode 0600) and PATH with .pub. Nothing is overwritten."""
     from assay.keys.pem import generate
 
-    signer = generate(path, passphrase=new_passphrase(plain=plain))
+    signer = generate(path, passphrase=new_passphrase(plain=plain), kind=kind)
     public = path.with_suffix(".pub")
     if as_json:
-        print_json(
-            {"private": str(path), "public": str(public), "key_id": signer.key_id, "encrypted": signer.encrypted}
-        )
+        made = {"private": str(path), "public": str(public), "key_id": signer.key_id, "algorithm": signer.algorithm}
+        print_json({**made, "encrypted": signer.encrypted})
         return
     click.echo(f"made {path} and {public}\nkey id {signer.key_id}")
     click.echo(f"next: assay keys trust IDENTITY {public}")
@@ -90,14 +100,51 @@ def revoke(key_id: str, *, since: datetime | None, as_json: bool) -> None:
     click.echo(f"{key.key_id} of {key.identity} is revoked from {key.revoked} on")
 
 
-@keys.command("list")
+@keys.command()
+@click.argument("path", metavar="KEY", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The backup; never overwritten.")
 @json_option
-def list_keys(*, as_json: bool) -> None:
-    """Whose keys count, and until when."""
-    store = open_project().trust
+def backup(path: Path, *, out: Path, as_json: bool) -> None:
+    """Write the key file KEY once more under a passphrase of its own, and see that it opens.
+
+    The backup is an ordinary encrypted key file: to restore it is to use it.
+    """
+    from assay.keys.base import SecretWanted
+    from assay.keys.pem import is_encrypted, load_private, read_text
+
+    asked = secret(SecretWanted("passphrase", str(path))) if is_encrypted(read_text(path)[0]) else None
+    signer = load_private(path, passphrase=asked)
+    signer.backup(out, passphrase=_asked_twice("the backup", BACKUP_PASSPHRASE))
     if as_json:
-        print_json({"keys": [key.as_json() for key in store.keys], "digest": store.digest})
+        print_json({"backup": str(out), "key_id": signer.key_id})
         return
+    click.echo(f"made {out}, which opens as key {signer.key_id}\nkeep it and its passphrase apart, off this machine")
+
+
+@keys.command("list")
+@click.argument("places", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@json_option
+def list_keys(places: tuple[Path, ...], *, as_json: bool) -> None:
+    """Whose keys count and until when, and the key files of the project; or those in each PATH."""
+    from assay.keys.folder import files
+
+    project = None if places else open_project()
+    folders = places if project is None else (project.places.keys,)
+    found = [file for place in folders for file in files(place)]
+    if as_json:
+        data: dict[str, object] = {"files": [file.as_json() for file in found]}
+        if project is not None:
+            data = {"keys": [key.as_json() for key in project.trust.keys], "digest": project.trust.digest, **data}
+        print_json(data)
+        return
+    if project is not None:
+        _print_trusted(project.trust)
+    rows = [(file.path, file.key_id[:16] or "?", file.algorithm or "?", file.state) for file in found]
+    if rows or project is None:
+        print_table(("key file", "key", "kind", "state"), rows)
+
+
+def _print_trusted(store: TrustStore) -> None:
     if not store.keys:
         click.echo("nobody is trusted yet: assay keys trust IDENTITY KEY.pub")
         return

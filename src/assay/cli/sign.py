@@ -38,7 +38,7 @@ def model_named(word: str) -> bool:
 @click.option("--expires", type=click.DateTime(), help="The signature counts until this moment (UTC).")
 @json_option
 def sign(
-    *, what: str, key: Path, signature: Path | None, ignore: tuple[Path, ...], expires: datetime | None, as_json: bool
+    *, what: str, key: str, signature: Path | None, ignore: tuple[Path, ...], expires: datetime | None, as_json: bool
 ) -> None:
     """Sign a model by PATH, or by its NAME in assay.toml (then also a known-good copy and an audit entry)."""
     signer = read_key(key)

@@ -13,12 +13,12 @@ from assay.cli.output import json_option, print_json, print_table, progress
 @click.command()
 @click.argument("name")
 @click.option("--suite", help="FILE:NAME of another suite than that of assay.toml.")
-@click.option("--key", type=click.Path(path_type=Path), help="Key that signs the result, so that the gate counts it.")
+@click.option("--key", metavar="KEY", help="Key that signs the result, so that the gate counts it.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write the report here as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the report here as Markdown.")
 @json_option
 def validate(
-    *, name: str, suite: str | None, key: Path | None, junit: Path | None, markdown: Path | None, as_json: bool
+    *, name: str, suite: str | None, key: str | None, junit: Path | None, markdown: Path | None, as_json: bool
 ) -> int:
     """Run the suite of model NAME on its verified bytes.
 

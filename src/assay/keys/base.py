@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 
 class Verifier(Protocol):
@@ -16,7 +18,10 @@ class Verifier(Protocol):
 
     @property
     def algorithm(self) -> str:
-        """Signature scheme: ``ecdsa-p256-sha256``, ``ecdsa-p384-sha384``, ``ecdsa-p521-sha512`` or ``ed25519``."""
+        """Signature scheme.
+
+        ``ecdsa-p256-sha256``, ``ecdsa-p384-sha384``, ``ecdsa-p521-sha512``, ``ed25519`` or ``ml-dsa-65``.
+        """
         ...
 
     def public_pem(self) -> bytes:
@@ -27,7 +32,7 @@ class Verifier(Protocol):
         """Return when ``signature`` is this key's over ``data``.
 
         Args:
-            signature: DER for ECDSA, 64 raw bytes for Ed25519.
+            signature: DER for ECDSA, raw for Ed25519 (64 bytes) and ML-DSA-65 (3,309 bytes).
             data: The bytes signed, not their digest.
 
         Raises:
@@ -56,6 +61,36 @@ class Signer(Protocol):
     def sign(self, data: bytes) -> bytes:
         """Sign the bytes themselves; hashing is part of the scheme."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretWanted:
+    """A secret that a key or a place asks for.
+
+    Attributes:
+        kind: A key's passphrase, a token's PIN, or the passphrase of a sealed file.
+        of: Whose secret, for the prompt.
+    """
+
+    kind: Literal["passphrase", "PIN", "seal"]
+    of: str
+
+
+# Answers with the secret, or raises KeyFileError when there is nobody to ask. Called only when one is needed.
+Ask = Callable[[SecretWanted], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A key that was opened.
+
+    Attributes:
+        signer: What signs with it.
+        warnings: Sentences for the person who asked: what is careless about where the key or its secret lies.
+    """
+
+    signer: Signer
+    warnings: tuple[str, ...] = ()
 
 
 def key_id_of(public_pem: bytes) -> str:

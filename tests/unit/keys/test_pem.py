@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import KeyFileError, VerificationError
-from assay.keys import shelf
-from assay.keys.pem import generate, load_private, load_public, read_public
+from assay.keys import folder, shelf
+from assay.keys.base import SecretWanted
+from assay.keys.pem import KINDS, generate, load_private, load_public, open_key, read_public
 from assay.keys.shelf import find
 
 PEM = serialization.Encoding.PEM
@@ -209,15 +210,16 @@ def test_any_bytes_are_a_key_or_our_error(text: bytes) -> None:
 
 
 def test_the_shelf_finds_pem_and_names_what_it_does_not_have() -> None:
-    assert find("pem") is load_private
+    assert find("pem") is open_key
     with pytest.raises(KeyFileError, match="no plug"):
         find("carrier-pigeon")
 
 
 def test_the_shelf_opens_a_plug_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("pigeon", "assay.keys.pem:load_private", "assay.keys")
+    point = EntryPoint("pigeon", "assay.keys.pem:open_key", "assay.keys")
     monkeypatch.setattr(shelf, "entry_points", lambda *, group, name: [point] if (group, name) == KNOWN else [])
-    assert find("pigeon") is load_private
+    assert find("pigeon") is open_key
+    assert shelf.kind_of("pigeon:coop") == "pigeon"
 
 
 KNOWN = ("assay.keys", "pigeon")
@@ -231,3 +233,89 @@ def test_a_full_disk_leaves_no_half_key_behind(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(KeyFileError, match="No space left"):
         generate(tmp_path / "release.pem", passphrase=None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_every_kind_of_key_is_made_and_opens_again(tmp_path: Path, kind: str, passphrase: str | None) -> None:
+    path = tmp_path / "release.pem"
+    made = generate(path, passphrase=passphrase, kind=kind)
+    again = load_private(path, passphrase=passphrase)
+    assert again.encrypted is (passphrase is not None)
+    assert again.key_id == made.key_id
+    read_public(tmp_path / "release.pub").verify(again.sign(b"weights"), b"weights")
+
+
+def test_a_kind_of_key_nobody_knows_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="ml-dsa-65"):
+        generate(tmp_path / "release.pem", passphrase=None, kind="rsa")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_is_encrypted_opens_as_the_same_key_and_overwrites_nothing(tmp_path: Path) -> None:
+    signer = generate(tmp_path / "release.pem", passphrase=None)
+    signer.backup(tmp_path / "backup.pem", passphrase="another horse")
+    again = load_private(tmp_path / "backup.pem", passphrase="another horse")
+    assert again.encrypted
+    assert again.key_id == signer.key_id
+    assert (tmp_path / "backup.pem").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(KeyFileError, match="never overwritten"):
+        signer.backup(tmp_path / "backup.pem", passphrase="another horse")
+    with pytest.raises(KeyFileError, match="passphrase"):
+        load_private(tmp_path / "backup.pem", passphrase="correct horse")
+
+
+def test_a_backup_without_a_passphrase_or_with_one_no_reader_takes_is_not_made(tmp_path: Path) -> None:
+    signer = generate(tmp_path / "release.pem", passphrase=None)
+    for passphrase in ("", "x" * 1024):
+        with pytest.raises(KeyFileError, match="passphrase"):
+            signer.backup(tmp_path / "backup.pem", passphrase=passphrase)
+    assert not (tmp_path / "backup.pem").exists()
+
+
+def test_a_backup_that_does_not_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = generate(tmp_path / "release.pem", passphrase=None)
+    other = generate(tmp_path / "other.pem", passphrase=None)
+    monkeypatch.setattr("assay.keys.pem._encoded", lambda *_: (tmp_path / "other.pem").read_bytes())
+    assert other.key_id != signer.key_id
+    with pytest.raises(KeyFileError, match="does not open as key"):
+        signer.backup(tmp_path / "backup.pem", passphrase="another horse")
+
+
+def test_an_encrypted_key_asks_once_and_a_plain_one_never(tmp_path: Path) -> None:
+    asked: list[SecretWanted] = []
+
+    def ask(wanted: SecretWanted) -> str:
+        asked.append(wanted)
+        return "correct horse"
+
+    generate(tmp_path / "locked.pem", passphrase="correct horse")
+    assert open_key(str(tmp_path / "locked.pem"), ask).warnings == ()
+    assert [one.kind for one in asked] == ["passphrase"]
+    generate(tmp_path / "plain.pem", passphrase=None)
+    assert "not encrypted" in open_key(str(tmp_path / "plain.pem"), ask).warnings[0]
+    assert len(asked) == 1
+
+
+def test_a_key_that_others_may_read_is_told(tmp_path: Path) -> None:
+    generate(tmp_path / "locked.pem", passphrase="correct horse")
+    (tmp_path / "locked.pem").chmod(0o640)
+    (warning,) = open_key(str(tmp_path / "locked.pem"), lambda _: "correct horse").warnings
+    assert "chmod 600" in warning
+
+
+def test_the_keys_of_a_folder_are_listed_without_their_passphrases(tmp_path: Path) -> None:
+    locked = generate(tmp_path / "a.pem", passphrase="correct horse")
+    plain = generate(tmp_path / "b.pem", passphrase=None, kind="ed25519")
+    (tmp_path / "b.pem").chmod(0o644)
+    (tmp_path / "a.pem").rename(tmp_path / "c.pem")
+    (tmp_path / "notes.txt").write_text("no key")
+    found = folder.files(tmp_path)
+    assert [(one.path.name, one.key_id, one.state) for one in found] == [
+        ("b.pem", plain.key_id, "NOT ENCRYPTED, can be read by others"),
+        ("c.pem", "", "encrypted"),
+    ]
+    (tmp_path / "a.pub").rename(tmp_path / "c.pub")
+    assert folder.files(tmp_path / "c.pem")[0].key_id == locked.key_id
+    with pytest.raises(KeyFileError, match="no PEM"):
+        folder.files(tmp_path / "notes.txt")
