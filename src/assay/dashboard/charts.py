@@ -68,6 +68,7 @@ class Chart:
         marks: Alarms and deployments.
         level: The baseline's value, or None.
         percent: Whether values are shares from 0 to 1, shown as percentages.
+        measured: Whether the values were measured; an estimate has another colour and a broken line.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Chart:
     marks: tuple[Mark, ...] = ()
     level: float | None = None
     percent: bool = True
+    measured: bool = True
 
     def sentence(self) -> str:
         """What the picture shows, for who cannot see it."""
@@ -115,10 +117,9 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
     x = {"x": times}
     part = {"detail": {"field": "part", "type": "nominal"}}
     band = {"y": {**values, "field": "low"}, "y2": {"field": "high"}}
-    layers.append(
-        {"mark": {"type": "area", "color": "var(--accent)", "opacity": 0.18}, "encoding": {**x, **band, **part}}
-    )
-    line = {"type": "line", "color": "var(--accent)", "strokeWidth": 1.6}
+    colour = "var(--accent)" if chart.measured else "var(--warn)"
+    layers.append({"mark": {"type": "area", "color": colour, "opacity": 0.18}, "encoding": {**x, **band, **part}})
+    line = {"type": "line", "color": colour, "strokeWidth": 1.6, **({} if chart.measured else {"strokeDash": [5, 3]})}
     layers.append({"mark": line, "encoding": {**x, "y": values, **part}})
     if chart.level is not None:
         rule = {"type": "rule", "color": "currentColor", "opacity": 0.55, "strokeDash": [4, 4]}

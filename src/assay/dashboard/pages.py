@@ -13,6 +13,7 @@ from assay.audit.merkle import Proof
 from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, svg
 from assay.errors import LogError, VerificationError
 from assay.monitoring import store as monitoring
+from assay.monitoring.estimate import ESTIMATED
 from assay.monitoring.store import StoredAlarm
 from assay.project.auditing import EntryProof
 from assay.project.curves import Drawn as Window
@@ -95,6 +96,7 @@ def _performance(
     names = sorted({name for window in windows for name in window.values if name.startswith(CLASS)})
     wanted = [
         ("accuracy", "Accuracy"),
+        (ESTIMATED, "Accuracy estimated from confidence, without labels"),
         *((name, f"Accuracy of class {name.removeprefix(CLASS)}") for name in names[:4]),
     ]
     return _charts(wanted, windows, alarms, live, normal)
@@ -126,7 +128,9 @@ def _charts(
         points = _points(windows, signal)
         if points:
             own = [alarm for alarm in alarms if signal == "accuracy" or alarm.alarm.get("signal") == signal]
-            charts.append(Chart(title, "share", points, _marks(points, own, live), normal.get(signal)))
+            level = normal.get("accuracy" if signal == ESTIMATED else signal)
+            marks = _marks(points, own, live)
+            charts.append(Chart(title, "share", points, marks, level, measured=signal != ESTIMATED))
     return charts
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from assay.engines.base import Engine, Source
 from assay.monitoring.baseline import Baseline
+from assay.monitoring.estimate import with_estimates
 from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
@@ -46,4 +47,5 @@ def monitor_tables(
         engine, current, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
     )
     evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every)
-    return replace(evaluation, findings=(*baseline.findings, *counted.findings, *evaluation.findings))
+    series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
+    return replace(evaluation, series=series, findings=(*baseline.findings, *counted.findings, *evaluation.findings))

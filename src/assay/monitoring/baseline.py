@@ -15,13 +15,14 @@ from assay.engines.base import ColumnFamily, Engine, Source
 from assay.errors import BaselineError, ConfigError, TableError
 from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE
+from assay.monitoring.estimate import Calibration, learn_calibration
 from assay.monitoring.learning import Task, learn_signals
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.windows import count, parse_window
 from assay.storage.clock import utc_text
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Baseline:
         specs: The signals, in a fixed order.
         windows: Their counts, in time order.
         findings: What was odd about the table, or is too little to know.
+        calibration: What a confidence meant, for estimates until labels come; None without confidence or labels.
     """
 
     schema: PredictionSchema
@@ -47,6 +49,7 @@ class Baseline:
     specs: tuple[SignalSpec, ...]
     windows: tuple[WindowCounts, ...]
     findings: tuple[Finding, ...] = ()
+    calibration: Calibration | None = None
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +101,8 @@ class Baseline:
                 f"the reference has no complete window of {window}: give more rows or a narrower window"
             )
         findings = (*findings, *counted.findings, *_about(len(counted.windows), schema, families))
-        return cls(schema, task, window, utc_text(now), dict(families), specs, counted.windows, findings)
+        calibration = learn_calibration(engine, source, schema, specs)
+        return cls(schema, task, window, utc_text(now), dict(families), specs, counted.windows, findings, calibration)
 
     @property
     def rows(self) -> int:
@@ -125,6 +129,7 @@ class Baseline:
             "specs": [spec.to_json() for spec in self.specs],
             "windows": [window.to_json() for window in self.windows],
             "findings": [finding.as_json() for finding in self.findings],
+            "calibration": self.calibration.to_json() if self.calibration else None,
         }
 
     @classmethod
@@ -150,6 +155,7 @@ class Baseline:
                     Finding(f["rule"], f["subject"], Severity(f["severity"]), f["detail"], dict(f["numbers"]))
                     for f in raw["findings"]
                 ),
+                calibration=Calibration.parse(raw["calibration"]) if raw["calibration"] else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as err:
             raise BaselineError(f"a stored baseline is malformed ({type(err).__name__}): learn it again") from err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine as Database
@@ -12,6 +12,7 @@ from assay.engines.base import Engine, Source
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
+from assay.monitoring.estimate import with_estimates
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_baseline, load_windows, record, weight
@@ -94,6 +95,7 @@ def run(
     )
     windows = merge(known, counted.windows)
     said = evaluate(baseline, windows, false_alarm_every=false_alarm_every)
+    said = replace(said, series=with_estimates(said.series, windows, baseline.calibration))
     kept = record(database, model=model, baseline=baseline, evaluation=said, windows=windows, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
     return Run(said, kept, (*odd, *kept.findings, *said.findings))

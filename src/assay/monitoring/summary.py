@@ -38,8 +38,8 @@ class WindowSummary:
         values: ``accuracy``, ``accuracy:class=...``, ``accuracy:slice:...`` (shares of right answers); ``failures``,
             ``latency_s:p95``, ``feature:x:null`` and other rates (shares of rows); ``prediction=...`` (shares);
             ``confidence`` and ``calibration`` (means of the binned values); ``feature:x`` (total variation from the
-            baseline, 0 to 1; never exactly 0, because a window is a sample); ``volume`` (rows). A figure
-            without rows is missing.
+            baseline, 0 to 1; never exactly 0, because a window is a sample); ``volume`` (rows);
+            ``accuracy:estimated`` (from confidence, see `assay.monitoring.estimate`). A figure without rows is missing.
     """
 
     start: str
