@@ -24,7 +24,7 @@ from tests.authority import usage
 from assay.errors import VerificationError
 from assay.keys.pem import load_private, load_public, read_public
 from assay.keys.x509 import der, read_certificates
-from assay.signing.bundle import About
+from assay.signing.about import About
 from assay.signing.certificate import SignedByCertificate
 from assay.signing.sign import sign
 from assay.signing.signers import SignedBy, SignedByKey

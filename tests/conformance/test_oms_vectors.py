@@ -15,8 +15,8 @@ from referencing import Registry, Resource
 from assay.artifacts.manifest import FileDigest, Manifest, TensorDigest
 from assay.errors import BundleError, VerificationError
 from assay.keys.pem import PemSigner, load_public
-from assay.signing import bundle
-from assay.signing.bundle import About
+from assay.signing import bundle, reading
+from assay.signing.about import About
 from assay.signing.moment import Moment
 from assay.signing.signers import SignedByKey
 from assay.storage.clock import utc_text
@@ -42,7 +42,7 @@ def schema(name: str) -> Draft202012Validator:
 
 @pytest.mark.parametrize("path", vectors("valid"), ids=lambda path: path.name)
 def test_valid_vectors_parse(path: Path) -> None:
-    found = bundle.parse(path.read_bytes())
+    found = reading.parse(path.read_bytes())
     assert found.method == path.name.removesuffix(".bundle.json")
     assert [file.name for file in found.claim.files] == ["signme-1", "signme-2"]
     assert found.about is None
@@ -51,7 +51,7 @@ def test_valid_vectors_parse(path: Path) -> None:
 @pytest.mark.parametrize("path", vectors("invalid") + vectors("invalid-payload"), ids=lambda path: path.name)
 def test_invalid_vectors_are_refused(path: Path) -> None:
     with pytest.raises(BundleError):
-        bundle.parse(path.read_bytes())
+        reading.parse(path.read_bytes())
 
 
 def test_there_are_as_many_vectors_as_there_should_be() -> None:
@@ -61,7 +61,7 @@ def test_there_are_as_many_vectors_as_there_should_be() -> None:
 
 def test_a_vector_signed_by_another_key_is_refused() -> None:
     key = PemSigner(ec.generate_private_key(ec.SECP384R1()), encrypted=False, loose_mode=False)
-    found = bundle.parse((VECTORS / "valid" / "key.bundle.json").read_bytes())
+    found = reading.parse((VECTORS / "valid" / "key.bundle.json").read_bytes())
     with pytest.raises(VerificationError):
         SignedByKey(load_public(key.public_pem())).check(found, Moment(NOW))
 

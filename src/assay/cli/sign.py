@@ -55,7 +55,7 @@ def sign(
             )
         project.tell(now())
     else:
-        from assay.signing.bundle import About
+        from assay.signing.about import About
         from assay.signing.sign import sign as sign_path
         from assay.storage.clock import utc_text
 

@@ -18,8 +18,10 @@ from assay.project.data import sign_lineage
 from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
 from assay.release.store import live_at
-from assay.signing.bundle import About, Bundle, parse
+from assay.signing.about import About
+from assay.signing.bundle import Bundle
 from assay.signing.moment import Moment
+from assay.signing.reading import parse
 from assay.signing.sign import Signed, default_signature
 from assay.signing.sign import sign as sign_path
 from assay.signing.signers import Signatory, SignedBy, SignerRule

@@ -54,17 +54,18 @@ class SignedByCertificate:
 
     def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Return when one of them signed; raise VerificationError when not."""
+        bundle = bundle.alone(0)  # who adds a signature to it does so by key
         wants_method(bundle, "certificate")
         holder = check_chain(
             bundle.certificates, self._anchors, now=when.now, signed=when.signed, revocations=self._revocations
         )
         findings: list[Finding] = []
+        warnings = holder.findings
         try:
-            check_signature(bundle, holder.verifier)
+            warnings += check_signature(bundle, holder.verifier)
         except VerificationError as err:
             findings += err.findings
         shown = ", ".join(holder.names) or "nobody by name"
-        warnings = holder.findings
         if self._identities is None:
             detail = f"anyone certified by the given authorities is accepted; this is {shown}"
             warnings += (Finding("signature.any-identity", bundle.claim.name, Severity.WARNING, detail),)

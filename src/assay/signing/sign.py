@@ -13,8 +13,8 @@ from assay.artifacts.measure import measure
 from assay.artifacts.names import shown
 from assay.errors import ArtifactError, BundleError
 from assay.keys.base import Signer
-from assay.signing import bundle
-from assay.signing.bundle import About
+from assay.signing import bundle, reading
+from assay.signing.about import About
 from assay.signing.store import read_bounded, write_whole
 
 SIGNATURE = "model.sig"
@@ -114,6 +114,6 @@ def _spare(place: Path) -> None:
     if not place.exists():
         return
     try:
-        bundle.parse(read_bounded(place))
+        reading.parse(read_bounded(place))
     except (BundleError, OSError) as err:
         raise ArtifactError(f"{place} is there and is no signature of ours to replace; choose another place") from err

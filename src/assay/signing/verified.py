@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 from assay.artifacts.compare import compare
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.names import shown
+from assay.artifacts.reading import TensorReader, lazily_readable
 from assay.artifacts.snapshot import Snapshot
 from assay.errors import ArtifactError, AssayError, VerificationError
 from assay.findings import Finding, Severity
-from assay.signing.bundle import About, Bundle
+from assay.signing.about import About
+from assay.signing.bundle import Bundle
 from assay.signing.sign import Log
 
 if TYPE_CHECKING:
     from assay.frameworks.base import Predictor
+    from assay.frameworks.safetensors import Tensors
 
 _SHOWN = 5  # reasons in the message; all are in ``findings``
 _LOGGED = 50  # reasons in the log entry
@@ -97,6 +100,7 @@ class VerifiedModel:
     def __init__(self, case: Case, bundle: Bundle, passed: Passed, snapshot: Snapshot | None) -> None:
         self._case = case
         self._snapshot = snapshot
+        self._reader: TensorReader | None = None
         self.manifest = passed.claim
         self.root = passed.root
         self.about: About | None = bundle.about
@@ -109,8 +113,17 @@ class VerifiedModel:
         """What is worth knowing though it is no reason to refuse."""
         return tuple(self._warnings)
 
+    @overload
+    def load(self, framework: Literal["safetensors"]) -> Tensors: ...
+
+    @overload
+    def load(self, framework: str) -> Predictor: ...
+
     def load(self, framework: str) -> Predictor:
         """Open the verified bytes; never the files on disk, which somebody could have swapped by now.
+
+        Where the signature lists the tensors' digests and no copy is held, ``safetensors`` takes
+        none: each tensor is read, and checked against its signed digest, when it is asked for.
 
         Args:
             framework: A plug of ``frameworks/``, or ``package.module:function``.
@@ -119,9 +132,34 @@ class VerifiedModel:
             VerificationError: The model was not held and its files have changed since.
             LoadError: The framework cannot open these bytes.
         """
+        from assay.frameworks.base import TensorFramework
         from assay.frameworks.shelf import find
 
-        return find(framework).open(self._held())
+        plug = find(framework)
+        if self._snapshot is None and isinstance(plug, TensorFramework) and lazily_readable(self.manifest):
+            return plug.open_tensors(self._tensors())
+        return plug.open(self._held())
+
+    def files(self) -> Snapshot:
+        """The sealed copy of the verified files, for what opens them itself; gone after :meth:`close`.
+
+        Raises:
+            VerificationError: The model was not held and its files have changed since.
+            ArtifactError: The copy cannot be made.
+        """
+        return self._held()
+
+    def _tensors(self) -> TensorReader:
+        if self._reader is None:
+            name = name_of(self.about, self.manifest)
+            with refusing(self._case):
+                self._reader = TensorReader(
+                    self._case.path,
+                    self.manifest,
+                    signature=self._case.signature,
+                    refuse=lambda findings: self._case.refuse(findings, name=name),
+                )
+        return self._reader
 
     def _held(self) -> Snapshot:
         if self._snapshot is not None:
@@ -144,6 +182,9 @@ class VerifiedModel:
         if self._snapshot is not None:
             self._snapshot.close()
             self._snapshot = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,16 +11,20 @@ from pathlib import Path
 from typing import Protocol
 
 from assay.artifacts.compare import compare
+from assay.artifacts.digest import chunks
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.measure import measure
 from assay.artifacts.names import shown
+from assay.artifacts.reading import covered, measure_rest
+from assay.artifacts.relist import on_disk, relist
+from assay.artifacts.snapshot import Snapshot
 from assay.errors import ArtifactError, BundleError, VerificationError
 from assay.findings import Finding, Severity
-from assay.signing import bundle as bundles
 from assay.signing.bundle import Bundle
 from assay.signing.moment import Moment
+from assay.signing.reading import parse
 from assay.signing.sign import Log, default_signature
-from assay.signing.signers import SignerRule
+from assay.signing.signers import SignerRule, signatory
 from assay.signing.store import read_bounded
 from assay.signing.verified import Case, Passed, VerifiedModel, name_of, refusing, take_snapshot
 from assay.storage.clock import from_text
@@ -52,6 +57,7 @@ def verify(
     on_refusal: Callable[[VerificationError], None] | None = None,
     versions: VersionMemory | None = None,
     hold: bool = False,
+    defer: bool = False,
 ) -> VerifiedModel:
     """Check that a model's files are those that the right person signed.
 
@@ -67,6 +73,9 @@ def verify(
         versions: What was seen here before; without it an older version is not noticed.
         hold: Take a sealed copy of the files first and verify that, so that ``load`` opens it
             without reading the disk again.
+        defer: Leave the signed tensors of safetensors files to ``load("safetensors")``, which checks
+            each one when it reads it, so that nothing is read twice; all else is checked now. Until
+            then ``root`` is what was signed, not what is there, and a finding says so.
 
     Returns:
         The verified model; close it when it was held or loaded.
@@ -76,13 +85,19 @@ def verify(
             the signature, is in ``findings``. BundleError when the signature is malformed.
         ArtifactError: There is no such model.
     """
+    if hold and defer:
+        raise ValueError("hold reads everything now, defer reads the tensors later: choose one")
     place = default_signature(path) if signature is None else signature
     case = Case(path, place, name, tuple(ignore), now, log, on_refusal)
     bundle = _read(case)
     with ExitStack() as undo:
         snapshot = undo.enter_context(take_snapshot(case, bundle.claim.ignore)) if hold else None
-        found = _measured(case, bundle) if snapshot is None else snapshot.manifest()
-        model = VerifiedModel(case, bundle, _judge(case, bundle, found, signers, versions), snapshot)
+        found = _measured(case, bundle, defer=defer) if snapshot is None else snapshot.manifest()
+        found = _relisted(case, bundle, found, snapshot)
+        passed = _judge(case, bundle, found, signers, versions)
+        if defer:
+            passed = replace(passed, warnings=(*passed.warnings, *_deferred(passed.claim)))
+        model = VerifiedModel(case, bundle, passed, snapshot)
         undo.pop_all()
     return model
 
@@ -92,9 +107,9 @@ def _judge(case: Case, bundle: Bundle, found: Manifest, signers: SignerRule, ver
     findings: list[Finding] = []
     identity, key_id, warnings = "", "", _remarks(bundle)
     try:
-        who = signers.check(bundle, Moment(case.now))
+        who = signatory(signers, bundle, Moment(case.now))
         identity, key_id = who.identity, who.key_id
-        warnings += who.findings
+        warnings += [finding for one in who.each() for finding in one.findings]
     except VerificationError as err:
         findings += err.findings or (_against("signature.refused", bundle, err.message),)
     claim, mismatch = _claim_for(bundle, found)
@@ -107,13 +122,13 @@ def _judge(case: Case, bundle: Bundle, found: Manifest, signers: SignerRule, ver
         raise case.refuse(findings, name=name_of(bundle.about, claim))
     if versions is not None and bundle.about is not None:
         versions.remember(bundle.about.name, bundle.about.version, found.root, case.now)
-    return Passed(claim, found.root, identity, key_id, tuple(warnings))
+    return Passed(_completed(claim, found), found.root, identity, key_id, tuple(warnings))
 
 
 def _read(case: Case) -> Bundle:
     name = shown(case.path.name)
     try:
-        return bundles.parse(read_bounded(case.signature))
+        return parse(read_bounded(case.signature))
     except OSError as err:
         if not case.path.exists():
             raise ArtifactError(f"{shown(str(case.path))}: there is no such model; check the path") from err
@@ -123,9 +138,39 @@ def _read(case: Case) -> Bundle:
         raise case.refuse(err.findings, name=name, kind=BundleError) from err
 
 
-def _measured(case: Case, bundle: Bundle) -> Manifest:
+def _measured(case: Case, bundle: Bundle, *, defer: bool) -> Manifest:
+    ignore = (*case.ignore, *bundle.claim.ignore)
     with refusing(case):
-        return measure(case.path, ignore=(*case.ignore, *bundle.claim.ignore), signature=case.signature, collect=True)
+        if defer:
+            claim = _named(bundle, Path(os.path.abspath(case.path)).name)  # noqa: PTH100  a link keeps its own name
+            return measure_rest(case.path, claim, ignore=ignore, signature=case.signature)
+        return measure(case.path, ignore=ignore, signature=case.signature, collect=True)
+
+
+def _relisted(case: Case, bundle: Bundle, found: Manifest, snapshot: Snapshot | None) -> Manifest:
+    """What was found, with the digests that this signature lists: shards or BLAKE2b are not measured otherwise."""
+    listing = bundle.claim.listing
+    if listing is None:
+        return found
+    claim, _ = _claim_for(bundle, found)
+    wanted = {file.name: len(file.listed.digests) for file in claim.files if file.listed is not None}
+    if snapshot is not None:
+        return relist(found, listing, lambda name: chunks(snapshot.view(name)), at_most=wanted)
+    ignore = (*case.ignore, *bundle.claim.ignore)
+    with refusing(case), on_disk(case.path, ignore=ignore, signature=case.signature) as read:
+        return relist(found, listing, read, at_most=wanted)
+
+
+def _completed(claim: Manifest, found: Manifest) -> Manifest:
+    """The claim with the digests measured where it has none of its own, once both are known to be the same bytes."""
+    if claim.listing is None:
+        return claim
+    pairs = ((file, found.by_name[file.name]) for file in claim.files)
+    files = (
+        replace(signed, sha256=signed.sha256 or have.sha256, blake3=signed.blake3 or have.blake3)
+        for signed, have in pairs
+    )
+    return replace(claim, files=tuple(files))
 
 
 def _claim_for(bundle: Bundle, found: Manifest) -> tuple[Manifest, list[Finding]]:
@@ -135,16 +180,31 @@ def _claim_for(bundle: Bundle, found: Manifest) -> tuple[Manifest, list[Finding]
     if [file.name for file in found.files] != [found.name]:
         detail = "the signature is of a single file, but a folder was found"
         return bundle.claim, [_against("signature.single-file", bundle, detail)]
-    (file,), name = bundle.claim.files, found.name
+    return _named(bundle, found.name), []
+
+
+def _named(bundle: Bundle, name: str) -> Manifest:
+    if not bundle.single:
+        return bundle.claim
+    (file,) = bundle.claim.files
     tensors = tuple(replace(tensor, file=name) for tensor in bundle.claim.tensors)
-    return replace(bundle.claim, files=(replace(file, name=name),), tensors=tensors), []
+    return replace(bundle.claim, files=(replace(file, name=name),), tensors=tensors)
 
 
 def _remarks(bundle: Bundle) -> list[Finding]:
-    if bundle.algorithm == "sha256":
+    remarks = [("signature.old-release", remark) for remark in bundle.remarks]
+    if bundle.algorithm == "blake3" and not all(file.sha256 for file in bundle.claim.files):
+        detail = "the signature lists BLAKE3 digests only; SHA-256 was not checked because none was signed"
+        remarks.append(("signature.blake3-only", detail))
+    return [Finding(rule, bundle.claim.name, Severity.WARNING, detail) for rule, detail in remarks]
+
+
+def _deferred(claim: Manifest) -> list[Finding]:
+    files = covered(claim)
+    if not files:
         return []
-    detail = "the signature lists BLAKE3 digests only; SHA-256 was not checked because none was signed"
-    return [Finding("signature.blake3-only", bundle.claim.name, Severity.WARNING, detail)]
+    detail = f"the tensors of {len(files)} safetensors files are checked when they are loaded, not before"
+    return [Finding("verify.deferred", shown(claim.name), Severity.INFO, detail)]
 
 
 def _misnamed(bundle: Bundle, wanted: str | None) -> list[Finding]:

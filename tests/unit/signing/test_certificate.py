@@ -11,7 +11,7 @@ from assay.artifacts.manifest import FileDigest, Manifest
 from assay.errors import KeyFileError, VerificationError
 from assay.keys.pem import PemSigner, load_public
 from assay.keys.x509 import der
-from assay.signing import bundle
+from assay.signing import bundle, reading
 from assay.signing.bundle import Bundle
 from assay.signing.certificate import SignedByCertificate
 from assay.signing.moment import Moment
@@ -25,7 +25,7 @@ SIGNER = PemSigner(KEY, encrypted=False, loose_mode=False)
 
 @pytest.fixture(scope="module")
 def signed() -> Bundle:
-    return bundle.parse(bundle.write(MANIFEST, SIGNER, certificates=(der(LEAF), der(ROOT))))
+    return reading.parse(bundle.write(MANIFEST, SIGNER, certificates=(der(LEAF), der(ROOT))))
 
 
 def rules(error: VerificationError) -> list[str]:
@@ -56,7 +56,7 @@ def test_an_expired_certificate_is_refused(signed: Bundle) -> None:
 
 
 def test_a_certificate_does_not_vouch_for_another_keys_signature(signed: Bundle, stranger: PemSigner) -> None:
-    forged = bundle.parse(bundle.write(MANIFEST, stranger))
+    forged = reading.parse(bundle.write(MANIFEST, stranger))
     mixed = Bundle(
         signed.claim,
         None,
@@ -80,7 +80,7 @@ def test_accepting_anyone_certified_says_so(signed: Bundle) -> None:
 
 
 def test_keys_and_certificates_do_not_stand_for_each_other(signed: Bundle) -> None:
-    by_key = bundle.parse(bundle.write(MANIFEST, SIGNER))
+    by_key = reading.parse(bundle.write(MANIFEST, SIGNER))
     for rule, found in (
         (SignedByCertificate([ROOT], [MAIL]), by_key),
         (SignedByKey(load_public(SIGNER.public_pem())), signed),

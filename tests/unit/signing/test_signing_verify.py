@@ -16,7 +16,7 @@ import pytest
 
 from assay.errors import ArtifactError, BundleError, LogError, StorageError, VerificationError
 from assay.keys.pem import PemSigner, load_public
-from assay.signing.bundle import About
+from assay.signing.about import About
 from assay.signing.sign import default_signature, sign
 from assay.signing.signers import SignedBy, SignedByKey, UnsafeTrustAnyone
 from assay.signing.statement import PAYLOAD_TYPE, pae
