@@ -21,6 +21,12 @@ from assay.formats.shelf import TABLE, find
 ARRAYS = {"x": np.arange(12, dtype="f4").reshape(3, 4), "y": np.ones(5, dtype="i8")}
 
 
+def npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, ARRAYS["x"])
+    return buffer.getvalue()
+
+
 def npz() -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **ARRAYS)  # type: ignore[arg-type]  # numpy's stub takes the keywords for its own flag
@@ -32,14 +38,20 @@ def skops_model() -> bytes:
 
 
 # A new format adds one line: its ending and how a sound file of it is made.
-SOUND: dict[str, Callable[[], bytes]] = {".safetensors": lambda: save(ARRAYS), ".npz": npz, ".skops": skops_model}
+SOUND: dict[str, Callable[[], bytes]] = {
+    ".safetensors": lambda: save(ARRAYS),
+    ".npy": npy,
+    ".npz": npz,
+    ".skops": skops_model,
+}
 RAW = {ending: make() for ending, make in SOUND.items()}
 
 
 def parts(ending: str, raw: bytes) -> tuple[Part, ...]:
-    container = find(f"model{ending}")
+    content = ViewContent(memoryview(raw))
+    container = find(f"model{ending}", content)
     assert container is not None
-    return container.parts(ViewContent(memoryview(raw)))
+    return container.parts(content)
 
 
 def test_every_format_on_the_shelf_is_tested_here() -> None:
@@ -47,14 +59,15 @@ def test_every_format_on_the_shelf_is_tested_here() -> None:
 
 
 def test_a_file_of_no_known_format_has_no_parts() -> None:
-    assert find("model.bin") is None
-    assert find("safetensors") is None
+    nothing = ViewContent(memoryview(b""))
+    assert find("model.bin", nothing) is None
+    assert find("safetensors", nothing) is None
 
 
 @pytest.mark.parametrize("ending", SOUND)
 def test_a_format_recognises_its_own_name_in_any_case(ending: str) -> None:
     for name in (f"a/b{ending}", f"A{ending.upper()}"):
-        container = find(name)
+        container = find(name, ViewContent(memoryview(RAW[ending])))
         assert container is not None
         assert container.recognises(name)
         assert not container.recognises("model.bin")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from assay.errors import FormatError
-from assay.formats.base import Content, Part, exactly
+from assay.formats.base import Content, Part, exactly, plain_elements
 
 # The format allows 100 MB; 16 MiB holds more than 100,000 tensors and bounds the memory of the JSON parser.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -52,6 +52,10 @@ class Safetensors:
         """Whether a file of this name must be a safetensors container."""
         return name.lower().endswith(".safetensors")
 
+    def accepts(self, content: Content) -> bool:  # noqa: ARG002  # the name alone decides
+        """Whether it is one; always."""
+        return True
+
     def parts(self, content: Content) -> tuple[Part, ...]:
         """Every tensor with its byte range, in the order of the bytes.
 
@@ -70,6 +74,10 @@ class Safetensors:
         )
         _check_contiguous(parts, data, content.size)
         return tuple(parts)
+
+    def elements(self, content: Content, part: Part) -> Iterator[bytes]:
+        """The elements of a tensor: always as they lie in the file."""
+        return plain_elements(content, part)
 
 
 def _header(raw: bytes) -> Mapping[str, object]:

@@ -1,29 +1,33 @@
-"""The shelf of container formats: which one a file's name asks for."""
+"""The shelf of container formats: which one a file's name and first bytes ask for."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import cast
 
-from assay.formats.base import Format
+from assay.formats.base import Content, Format
 
 # Built in, by the ending of the file name; imported when first asked for.
 TABLE: dict[str, str] = {
     ".safetensors": "assay.formats.safetensors:Safetensors",
+    ".npy": "assay.formats.npy:Npy",
     ".npz": "assay.formats.npz:Npz",
     ".skops": "assay.formats.skops:Skops",
 }
 
 
-def find(name: str) -> Format | None:
-    """The format a file of this name must have, or None for a file without parts.
+def find(name: str, content: Content) -> Format | None:
+    """The format this file must have, or None for a file without parts.
 
     Args:
         name: The file's name or path.
+        content: Its bytes. Where an ending is used by other files too (``.json``, ``.bin``), the
+            first of them decide.
     """
     base = name.rpartition("/")[2].lower()
     ending = base[base.rfind(".") :] if "." in base else ""
     if ending not in TABLE:
         return None
     module, attribute = TABLE[ending].split(":")
-    return cast("Format", getattr(import_module(module), attribute)())
+    container = cast("Format", getattr(import_module(module), attribute)())
+    return container if container.accepts(content) else None

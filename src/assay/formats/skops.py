@@ -1,19 +1,19 @@
 """skops models: an archive of arrays and a ``schema.json`` that says which attribute each array is.
 
-Source: skops.io, protocol 2. Members are named by numbers that mean nothing to a person, so a part
-is named by the attribute's path followed by the member: ``steps.1.1.coef_ (140529208104816.npy)``.
+Source: skops.io, protocol 2. Members are named by numbers that mean nothing to a person and differ
+from dump to dump, so a part is named by the attribute's path: ``steps.1.1.coef_``.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
 from assay.errors import FormatError
-from assay.formats.base import Content, Part
-from assay.formats.npz import Npz, stored_bytes
+from assay.formats.archive import Member, members, unpacked
+from assay.formats.base import Content, Part, distinct
+from assay.formats.layout import array_elements
+from assay.formats.npz import array_part
 
 SCHEMA = "schema.json"
 MAX_SCHEMA_BYTES = 32 * 1024 * 1024  # a forest of 5,000 trees has about this; beyond, members keep their numbers
@@ -28,30 +28,36 @@ class Skops:
         """Whether a file of this name must be a skops model."""
         return name.lower().endswith(".skops")
 
+    def accepts(self, content: Content) -> bool:  # noqa: ARG002  # the name alone decides
+        """Whether it is one; always."""
+        return True
+
     def parts(self, content: Content) -> tuple[Part, ...]:
         """Every member with its byte range, in the order of the bytes.
 
         Raises:
             FormatError: The archive is malformed, or has no sound ``schema.json``.
         """
-        members = Npz().parts(content)
-        schema = next((part for part in members if part.name == SCHEMA), None)
+        inside = members(content)
+        schema = next((member for member in inside if member.name == SCHEMA), None)
         if schema is None:
             raise FormatError("there is no schema.json, so it is not a skops model")
         attributes = _attributes(content, schema)
-        return tuple(
-            replace(part, name=f"{attributes[part.name]} ({part.name})") if attributes.get(part.name) else part
-            for part in members
-        )
+        names = distinct(attributes.get(member.name) or member.name for member in inside)
+        return tuple(array_part(content, member, name) for member, name in zip(inside, names, strict=True))
+
+    def elements(self, content: Content, part: Part) -> Iterator[bytes]:
+        """The elements of a part, little-endian and row-major."""
+        return array_elements(content, part)
 
 
-def _attributes(content: Content, schema: Part) -> Mapping[str, str]:
+def _attributes(content: Content, schema: Member) -> Mapping[str, str]:
     """The path of the first attribute that each member holds."""
-    if schema.shape[0] > MAX_SCHEMA_BYTES or schema.end - schema.start > MAX_SCHEMA_BYTES:
+    if schema.size > MAX_SCHEMA_BYTES:
         return {}
     try:
-        tree = json.loads(stored_bytes(content, schema))
-    except (ValueError, RecursionError, zlib.error) as err:
+        tree = json.loads(unpacked(content, schema))
+    except (ValueError, RecursionError) as err:
         raise FormatError("schema.json is not the JSON object it must be") from err
     found: dict[str, str] = {}
     nodes: list[tuple[str, object]] = [("", tree)]
