@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from blake3 import blake3
 
 CHUNK_BYTES = 1024 * 1024
 
+# Which digests of whole files are made. Parts are hashed with ``both`` only.
+Wanted = Literal["both", "sha256", "blake3"]
+
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Two digests of the same bytes.
+    """Two digests of the same bytes; one that was not asked for is empty.
 
     Attributes:
         sha256: SHA-256, 64 lower-case hexadecimal digits.
@@ -28,39 +32,52 @@ class Pass:
     """One pass over the bytes of a file, in order.
 
     Args:
-        ranges: (start, end) of each part in bytes, sorted, none overlapping.
+        ranges: (start, end) of each part in bytes, sorted. They may overlap; equal ones are hashed once.
+        wanted: Which digests of the whole are made.
+        threads: How many threads BLAKE3 of the whole may use.
     """
 
-    def __init__(self, ranges: Sequence[tuple[int, int]] = ()) -> None:
-        self._sha256 = hashlib.sha256()
-        self._blake3 = blake3()
+    def __init__(self, ranges: Sequence[tuple[int, int]] = (), *, wanted: Wanted = "both", threads: int = 1) -> None:
+        self._sha256 = hashlib.sha256() if wanted != "blake3" else None
+        self._blake3 = blake3(max_threads=threads) if wanted != "sha256" else None
         self._ranges = ranges
-        self._parts: list[str] = []
-        self._part = blake3()
+        self._waiting = iter(dict.fromkeys(ranges))
+        self._next = next(self._waiting, None)
+        self._running: list[tuple[int, int, blake3]] = []
+        self._parts: dict[tuple[int, int], str] = {}
         self.size = 0
 
     def update(self, chunk: memoryview) -> None:
         """Take the next bytes."""
-        self._sha256.update(chunk)
-        self._blake3.update(chunk)
+        if self._sha256 is not None:
+            self._sha256.update(chunk)
+        if self._blake3 is not None:
+            self._blake3.update(chunk)
         begin, self.size = self.size, self.size + chunk.nbytes
-        while len(self._parts) < len(self._ranges):
-            start, end = self._ranges[len(self._parts)]
-            if start > self.size:
-                break
-            self._part.update(chunk[max(start - begin, 0) : max(end - begin, 0)])
-            if end > self.size:
-                break
-            self._parts.append(self._part.hexdigest())
-            self._part = blake3()
+        running, self._running = self._running, []
+        for start, end, run in running:
+            self._part(start, end, run, chunk, begin)
+        while self._next is not None and self._next[0] <= self.size:
+            self._part(*self._next, blake3(), chunk, begin)
+            self._next = next(self._waiting, None)
+
+    def _part(self, start: int, end: int, run: blake3, chunk: memoryview, begin: int) -> None:
+        run.update(chunk[max(start - begin, 0) : end - begin])
+        if end > self.size:
+            self._running.append((start, end, run))
+        else:
+            self._parts[start, end] = run.hexdigest()
 
     def digests(self) -> Digests:
         """The digests of everything taken so far."""
-        return Digests(self._sha256.hexdigest(), self._blake3.hexdigest())
+        return Digests(
+            "" if self._sha256 is None else self._sha256.hexdigest(),
+            "" if self._blake3 is None else self._blake3.hexdigest(),
+        )
 
     def parts(self) -> tuple[str, ...]:
-        """The BLAKE3 digest of each part that is complete, in the order of the ranges."""
-        return tuple(self._parts)
+        """The BLAKE3 digest of each part in the order of the ranges; empty for one that is not complete."""
+        return tuple(self._parts.get(place, "") for place in self._ranges)
 
 
 def chunks(view: memoryview) -> Iterator[memoryview]:

@@ -39,6 +39,61 @@ class FileEntry:
     size: int
 
 
+class TreeReader:
+    """Opens the files of a model below a folder that is open already.
+
+    Args:
+        root: Descriptor of the model's folder; stays open.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._folder: tuple[str, int] | None = None
+
+    def open(self, name: str) -> int:
+        """A descriptor of a file, to be closed by the caller; no link is followed on the way.
+
+        Raises:
+            ArtifactError: The file is gone, is unreadable, or something else took its place.
+        """
+        folder, _, base = name.rpartition("/")
+        try:
+            descriptor = os.open(base, _FILE, dir_fd=self.folder(folder))
+        except OSError as err:
+            finding = _unreadable(name, err)
+            raise ArtifactError(finding.detail, [finding]) from err
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(descriptor)
+            finding = _finding("artifact.special", name, _kind(mode))
+            raise ArtifactError(finding.detail, [finding])
+        return descriptor
+
+    def folder(self, folder: str) -> int:
+        """The descriptor of a folder of the model; only the last one is kept open, so never close it."""
+        if not folder:
+            return self._root
+        if self._folder is not None and self._folder[0] == folder:
+            return self._folder[1]
+        self.close()
+        at = self._root
+        for part in folder.split("/"):
+            try:
+                below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+            finally:
+                if at != self._root:
+                    os.close(at)
+            at = below
+        self._folder = (folder, at)
+        return at
+
+    def close(self) -> None:
+        """Let go of the folder that is kept open; a second call does nothing."""
+        if self._folder is not None:
+            os.close(self._folder[1])
+            self._folder = None
+
+
 @dataclass(slots=True)
 class Tree:
     """An opened model: its folder is held, so that all reads are of the same folder.
@@ -55,7 +110,10 @@ class Tree:
     findings: tuple[Finding, ...]
     ignore: tuple[str, ...]
     _root: int
-    _folder: tuple[str, int] | None = field(default=None, repr=False)
+    _reader: TreeReader = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._reader = TreeReader(self._root)
 
     @classmethod
     def of(cls, root: Path, *, ignore: Sequence[Path | str] = (), signature: Path | None = None) -> Tree:
@@ -128,7 +186,7 @@ class Tree:
         folders: list[str],
     ) -> None:
         try:
-            with os.scandir(self._open_folder(folder)) as listing:
+            with os.scandir(self._reader.folder(folder)) as listing:
                 for entry in listing:
                     name = f"{folder}/{entry.name}" if folder else entry.name
                     if name in ignored:
@@ -146,48 +204,20 @@ class Tree:
     def open(self, name: str) -> int:
         """A descriptor of a file, to be closed by the caller; no link is followed on the way.
 
+        Not for several threads at once: each takes a :meth:`reader`.
+
         Raises:
             ArtifactError: The file is gone, is unreadable, or something else took its place.
         """
-        folder, _, base = name.rpartition("/")
-        try:
-            descriptor = os.open(base, _FILE, dir_fd=self._open_folder(folder))
-        except OSError as err:
-            finding = _unreadable(name, err)
-            raise ArtifactError(finding.detail, [finding]) from err
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            os.close(descriptor)
-            finding = _finding("artifact.special", name, _kind(mode))
-            raise ArtifactError(finding.detail, [finding])
-        return descriptor
+        return self._reader.open(name)
 
-    def _open_folder(self, folder: str) -> int:
-        """The descriptor of a folder of the model; only the last one is kept open."""
-        if not folder:
-            return self._root
-        if self._folder is not None and self._folder[0] == folder:
-            return self._folder[1]
-        self._forget()
-        at = self._root
-        for part in folder.split("/"):
-            try:
-                below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
-            finally:
-                if at != self._root:
-                    os.close(at)
-            at = below
-        self._folder = (folder, at)
-        return at
-
-    def _forget(self) -> None:
-        if self._folder is not None:
-            os.close(self._folder[1])
-            self._folder = None
+    def reader(self) -> TreeReader:
+        """Opens files of this model as :meth:`open` does, for one thread; valid while the tree is open."""
+        return TreeReader(self._root)
 
     def close(self) -> None:
         """Let go of the folder; a second call does nothing."""
-        self._forget()
+        self._reader.close()
         if self._root >= 0:
             os.close(self._root)
             self._root = -1

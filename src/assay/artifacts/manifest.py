@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,11 +50,13 @@ class TensorDigest:
     Attributes:
         file: The file it lies in, as :class:`FileDigest` names it.
         name: The name the container gives it.
-        dtype: The element type in the container's own words.
+        dtype: The element type: canonical where there is one, else in the container's own words.
         shape: Elements per dimension.
         start: First byte inside the file.
         end: One past the last byte inside the file.
         blake3: BLAKE3 of these bytes, 64 hexadecimal digits.
+        content: BLAKE3 of the elements, little-endian and row-major, whatever the container does to
+            them; equal to ``blake3`` where it does nothing, and empty for what is no tensor.
     """
 
     file: str
@@ -63,11 +66,12 @@ class TensorDigest:
     start: int
     end: int
     blake3: str
+    content: str = ""
 
     def __post_init__(self) -> None:
         if not self.blake3:
             raise ArtifactError(f"tensor {shown(self.name)} of {shown(self.file)} has no digest")
-        _check_hex(self.name, self.blake3)
+        _check_hex(self.name, self.blake3, self.content)
         if not 0 <= self.start <= self.end or any(size < 0 for size in self.shape):
             raise ArtifactError(f"tensor {shown(self.name)} of {shown(self.file)} has no sound shape or byte range")
 
@@ -126,6 +130,23 @@ class Manifest:
         whole = all(file.sha256 for file in self.files)
         texts = (file.sha256 if whole else file.blake3 or file.sha256 or _joined(file.listed) for file in self.files)
         return hashlib.sha256(b"".join(map(bytes.fromhex, texts))).hexdigest()
+
+    @cached_property
+    def tensor_root(self) -> str:
+        """The digest of all tensors whatever containers they lie in; empty without tensors.
+
+        SHA-256, hexadecimal, over one line per tensor, ``[name, dtype, shape, content]`` as canonical
+        JSON (RFC 8785), the lines sorted and joined by newlines. The same weights converted from one
+        container to another keep it when the names are kept.
+        """
+        lines = sorted(
+            json.dumps(
+                [one.name, one.dtype, list(one.shape), one.content], ensure_ascii=False, separators=(",", ":")
+            ).encode("utf-8", "surrogatepass")
+            for one in self.tensors
+            if one.content
+        )
+        return hashlib.sha256(b"\n".join(lines)).hexdigest() if lines else ""
 
     @cached_property
     def listing(self) -> Listing | None:

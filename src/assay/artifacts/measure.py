@@ -1,39 +1,61 @@
-"""Measure a model on disk: one read of each file gives every digest."""
+"""Measure a model: where its tensors lie is read first, then each byte is read once for every digest."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from assay.artifacts.digest import CHUNK_BYTES, Pass
-from assay.artifacts.files import Tree, refused
+from assay.artifacts.compare import compare
+from assay.artifacts.digest import Wanted
+from assay.artifacts.files import FileEntry, Tree, refused
+from assay.artifacts.hashing import Hashed, Reader, Report, hash_files, unreadable
 from assay.artifacts.manifest import FileDigest, Manifest, TensorDigest
 from assay.artifacts.names import shown
-from assay.errors import ArtifactError, FormatError
+from assay.artifacts.plan import Plan
+from assay.errors import AssayError
 from assay.findings import Finding, Severity
-from assay.formats import shelf
-from assay.formats.base import Content, Part
+from assay.formats.base import OPAQUE
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one file measures.
+class Source(Protocol):
+    """A model's files, wherever they lie; an opened :class:`~assay.artifacts.files.Tree` is one."""
 
-    Attributes:
-        file: Its size and digests.
-        tensors: Its tensors with their digests.
-        findings: What is malformed about it.
-    """
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
 
-    file: FileDigest
-    tensors: tuple[TensorDigest, ...]
-    findings: tuple[Finding, ...]
+    @property
+    def entries(self) -> tuple[FileEntry, ...]:
+        """Its files, by code point of the name."""
+        ...
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What must not be there."""
+        ...
+
+    @property
+    def ignore(self) -> tuple[str, ...]:
+        """Names that were left out, sorted."""
+        ...
+
+    def reader(self) -> Reader:
+        """Opens its files; each thread takes one."""
+        ...
 
 
 def measure(
-    root: Path, *, ignore: Sequence[Path | str] = (), signature: Path | None = None, collect: bool = False
+    root: Path,
+    *,
+    ignore: Sequence[Path | str] = (),
+    signature: Path | None = None,
+    collect: bool = False,
+    wanted: Wanted = "both",
+    report: Report | None = None,
 ) -> Manifest:
     """Measure every file and tensor of a model, keeping no bytes.
 
@@ -46,113 +68,192 @@ def measure(
         signature: The signature's path, left out when it lies in the model.
         collect: Put what is wrong into ``Manifest.findings`` instead of raising, so that a
             comparison can report every reason at once. Never sign such a manifest.
+        wanted: Which digests of files; tensors are hashed with ``both`` only, and only such a
+            manifest can be signed.
+        report: Called with the number of bytes hashed since the last call, from any thread.
 
     Raises:
         ArtifactError: The model is missing or empty; without ``collect`` also for links, devices,
             odd names, unreadable files and malformed containers, each named in the findings.
+        ConfigError: ASSAY_THREADS is no number of threads.
     """
     with Tree.of(root, ignore=ignore, signature=signature) as tree:
-        findings = list(tree.findings)
-        measured: list[Measured] = []
-        buffer = memoryview(bytearray(CHUNK_BYTES))
-        for entry in tree.entries:
-            try:
-                measured.append(_measure_file(tree, entry.name, buffer))
-            except ArtifactError as err:
-                findings += err.findings
-        return manifest(tree.name, measured, tree.ignore, findings, collect=collect)
+        return measure_source(tree, collect=collect, wanted=wanted, report=report)
 
 
-def manifest(
-    name: str,
-    measured: Sequence[Measured],
-    ignore: tuple[str, ...],
-    findings: Sequence[Finding],
-    *,
-    collect: bool,
+def measure_source(
+    source: Source, *, collect: bool = False, wanted: Wanted = "both", report: Report | None = None
 ) -> Manifest:
-    """Put measured files together.
+    """Measure files that are open already, as :func:`measure` does.
+
+    Raises:
+        ArtifactError: Nothing could be measured, or something is wrong and ``collect`` is False.
+        ConfigError: ASSAY_THREADS is no number of threads.
+    """
+    plan = _plan(source)
+    if wanted != "both":
+        plan = Plan(findings=plan.findings, unread=plan.unread)
+    found = _hash(source, plan, wanted, report)
+    return _manifest(source, plan, found, collect=collect)
+
+
+def measure_again(
+    root: Path,
+    signed: Manifest,
+    *,
+    ignore: Sequence[Path | str] = (),
+    signature: Path | None = None,
+    report: Report | None = None,
+) -> Manifest | None:
+    """Measure by BLAKE3 of whole files alone, several times as fast as :func:`measure`.
+
+    Every check is made but two: SHA-256, and the digests of tensors one by one. That each tensor is
+    where and what was signed is read from the containers.
+
+    Args:
+        root: A folder, or a single file.
+        signed: What it must be, with a BLAKE3 digest of each file.
+        ignore: What to leave out, as :meth:`~assay.artifacts.files.Tree.of` takes it.
+        signature: The signature's path, left out when it lies in the model.
+        report: Called with the number of bytes hashed since the last call, from any thread.
+
+    Returns:
+        The manifest with the signed tensors; None when anything is not as signed, so that
+        :func:`measure` must say what.
+
+    Raises:
+        ArtifactError: The model is missing or empty.
+        ConfigError: ASSAY_THREADS is no number of threads.
+    """
+    with Tree.of(root, ignore=ignore, signature=signature) as tree:
+        plan = _plan(tree)
+        if tree.findings or plan.findings or plan.unread or not _placed_as_signed(plan, signed):
+            return None
+        found = _hash(tree, Plan(), "blake3", report)
+        manifest = _manifest(tree, Plan(), found, collect=True)
+    if compare(replace(signed, tensors=()), manifest):
+        return None
+    return replace(manifest, tensors=signed.tensors)
+
+
+def _placed_as_signed(plan: Plan, signed: Manifest) -> bool:
+    """Whether the containers hold the signed tensors; a container signed without tensors may hold any."""
+    for name, placed in plan.placed.items():
+        wanted = signed.by_file.get(name, {})
+        parts = {one.part.name: one.part for one in placed}
+        if wanted and (
+            parts.keys() != wanted.keys()
+            or any(
+                (part.dtype, part.shape, part.start, part.end)
+                != (wanted[tensor].dtype, wanted[tensor].shape, wanted[tensor].start, wanted[tensor].end)
+                for tensor, part in parts.items()
+            )
+        ):
+            return False
+    return True
+
+
+def measure_descriptors(
+    name: str, descriptors: Mapping[str, int], ignore: tuple[str, ...], findings: Sequence[Finding]
+) -> Manifest:
+    """Measure files that this process holds open, from their first bytes, whatever their file offsets are.
+
+    Args:
+        name: The model's name.
+        descriptors: Open for reading, by name; they stay open.
+        ignore: Names that were left out.
+        findings: What was wrong with the files where they were found; it goes into the manifest.
+
+    Raises:
+        ArtifactError: Nothing could be measured.
+        ConfigError: ASSAY_THREADS is no number of threads.
+    """
+    entries = tuple(FileEntry(one, os.fstat(descriptors[one]).st_size) for one in sorted(descriptors))
+    return measure_source(_Held(name, descriptors, entries, ignore, tuple(findings)), collect=True)
+
+
+class _Held:
+    """Files that this process holds open."""
+
+    def __init__(
+        self,
+        name: str,
+        descriptors: Mapping[str, int],
+        entries: tuple[FileEntry, ...],
+        ignore: tuple[str, ...],
+        findings: tuple[Finding, ...],
+    ) -> None:
+        self.name, self.entries, self.ignore, self.findings = name, entries, ignore, findings
+        self._descriptors = descriptors
+
+    def reader(self) -> Reader:
+        return self
+
+    def open(self, name: str) -> int:
+        try:
+            return os.dup(self._descriptors[name])
+        except OSError as err:
+            raise unreadable(name, err) from err
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def _plan(source: Source) -> Plan:
+    reader = source.reader()
+    try:
+        return Plan.of(source.entries, reader)
+    finally:
+        reader.close()
+
+
+def _hash(source: Source, plan: Plan, wanted: Wanted, report: Report | None) -> Mapping[str, Hashed | AssayError]:
+    jobs = [plan.job(entry) for entry in source.entries if entry.name not in plan.unread]
+    return hash_files(jobs, source.reader, wanted=wanted, report=report)
+
+
+def _manifest(source: Source, plan: Plan, found: Mapping[str, Hashed | AssayError], *, collect: bool) -> Manifest:
+    """Put what was measured together, in the order of the files.
 
     Raises:
         ArtifactError: Nothing could be measured, or something is wrong and ``collect`` is False.
     """
-    every = (*findings, *(finding for one in measured for finding in one.findings))
-    if every and (not collect or not measured):
-        raise refused(name, every)
+    files: list[FileDigest] = []
+    tensors: list[TensorDigest] = []
+    findings = [*source.findings, *plan.findings]
     # Two names that are one cannot stand in a manifest; the finding names them, and both are left out.
-    clashing = {finding.subject for finding in every if finding.rule == "artifact.name-clash"}
-    kept = [one for one in measured if not _lies_in(shown(one.file.name), clashing)]
-    return Manifest(
-        name,
-        tuple(one.file for one in kept),
-        tuple(tensor for one in kept for tensor in one.tensors),
-        ignore,
-        every,
-    )
+    clashing = {finding.subject for finding in findings if finding.rule == "artifact.name-clash"}
+    for entry in source.entries:
+        one = plan.unread[entry.name] if entry.name in plan.unread else found[entry.name]
+        if isinstance(one, AssayError):
+            findings += one.findings
+            continue
+        listed, trouble = _tensors(entry.name, plan, one)
+        findings += trouble
+        if not _lies_in(shown(entry.name), clashing):
+            files.append(FileDigest(entry.name, one.size, one.sha256, one.blake3))
+            tensors += listed
+    if findings and (not collect or not files):
+        raise refused(source.name, findings)
+    return Manifest(source.name, tuple(files), tuple(tensors), source.ignore, tuple(findings))
+
+
+def _tensors(name: str, plan: Plan, found: Hashed) -> tuple[list[TensorDigest], list[Finding]]:
+    late = plan.late.get(name)
+    findings = [] if late is None else [late]
+    if late is None and not all(found.parts):
+        detail = f"{shown(name)} changed while it was being read"
+        findings = [Finding("artifact.unstable", shown(name), Severity.ERROR, detail)]
+    contents = plan.contents.get(name, {})
+    tensors = []
+    for position, (one, digest) in enumerate(zip(plan.placed.get(name, ()), found.parts, strict=True)):
+        part = one.part
+        if not digest:
+            continue
+        content = "" if part.dtype == OPAQUE else digest if part.plain else contents.get(position, "")
+        tensors.append(TensorDigest(name, part.name, part.dtype, part.shape, part.start, part.end, digest, content))
+    return tensors, findings
 
 
 def _lies_in(name: str, places: set[str]) -> bool:
     return name in places or any(name.startswith(f"{place}/") for place in places)
-
-
-def measure_open(name: str, descriptor: int, buffer: memoryview) -> Measured:
-    """Measure one open file from its first byte, whatever its file offset is.
-
-    Args:
-        name: Its name in the model; the ending says which format it must have.
-        descriptor: Open for reading; stays open.
-        buffer: Writable memory to read through.
-
-    Raises:
-        ArtifactError: It cannot be read.
-    """
-    try:
-        parts, findings = _parts(name, _OpenFile(descriptor, os.fstat(descriptor).st_size))
-        run = Pass([(part.start, part.end) for part in parts])
-        while count := os.preadv(descriptor, [buffer], run.size):
-            run.update(buffer[:count])
-    except OSError as err:
-        finding = _finding("artifact.unreadable", name, f"cannot be read: {err.strerror or err}")
-        raise ArtifactError(finding.detail, [finding]) from err
-    digests, found = run.digests(), run.parts()
-    if len(found) != len(parts):
-        findings = (*findings, _finding("artifact.unstable", name, "changed while it was being read"))
-    tensors = tuple(
-        TensorDigest(name, part.name, part.dtype, part.shape, part.start, part.end, digest)
-        for part, digest in zip(parts, found, strict=False)
-    )
-    return Measured(FileDigest(name, run.size, digests.sha256, digests.blake3), tensors, findings)
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenFile:
-    """Content that lies in an open file."""
-
-    descriptor: int
-    size: int
-
-    def read(self, start: int, length: int) -> bytes:
-        return os.pread(self.descriptor, length, start)
-
-
-def _parts(name: str, content: Content) -> tuple[tuple[Part, ...], tuple[Finding, ...]]:
-    container = shelf.find(name)
-    if container is None:
-        return (), ()
-    try:
-        return container.parts(content), ()
-    except FormatError as err:
-        what = f"is not a sound {container.name} file: {err.message}"
-        return (), (_finding("artifact.malformed", name, what),)
-
-
-def _finding(rule: str, name: str, what: str) -> Finding:
-    return Finding(rule, shown(name), Severity.ERROR, f"{shown(name)} {what}")
-
-
-def _measure_file(tree: Tree, name: str, buffer: memoryview) -> Measured:
-    descriptor = tree.open(name)
-    try:
-        return measure_open(name, descriptor, buffer)
-    finally:
-        os.close(descriptor)
