@@ -27,9 +27,9 @@ class Authority:
     certificate: x509.Certificate
 
     @classmethod
-    def root(cls, name: str = "root", *, lists: bool = True) -> Authority:
+    def root(cls, name: str = "root", *, lists: bool = True, at: datetime = NOW, days: int = 100) -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
-        return cls(key, build(name, key, name, key, ca=True, lists=lists))
+        return cls(key, build(name, key, name, key, ca=True, lists=lists, span=(at - DAY * days, at + DAY * days)))
 
     def below(self, name: str, *, ca: bool = True) -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -46,9 +46,10 @@ class Authority:
         signs: bool | None = True,
         names: Sequence[x509.GeneralName] = (x509.RFC822Name(MAIL),),
         ca: bool = False,
+        serial: int | None = None,
     ) -> x509.Certificate:
         key = key or ec.generate_private_key(ec.SECP256R1())
-        builder = blank("ci", key, common_name(self.certificate), start, end)
+        builder = blank("ci", key, common_name(self.certificate), start, end, serial=serial)
         if ca:
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         if extended:
@@ -111,13 +112,15 @@ def blank(
     issuer: str,
     start: datetime = NOW - DAY * 100,
     end: datetime = NOW + DAY * 100,
+    *,
+    serial: int | None = None,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(named(name))
         .issuer_name(named(issuer))
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
     )
@@ -131,8 +134,9 @@ def build(
     *,
     ca: bool,
     lists: bool = True,
+    span: tuple[datetime, datetime] = (NOW - DAY * 100, NOW + DAY * 100),
 ) -> x509.Certificate:
-    builder = blank(name, key, issuer)
+    builder = blank(name, key, issuer, *span)
     builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     builder = builder.add_extension(usage(digital=not ca, certify=ca, lists=ca and lists), critical=True)
     return builder.sign(issuer_key, hashes.SHA256())

@@ -122,6 +122,12 @@ class AlertError(AssayError):
     exit_code: ClassVar[int] = 1
 
 
+class TimestampError(AssayError):
+    """A timestamp authority cannot be reached, or its answer is no timestamp of what was asked."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class DownloadError(AssayError):
     """Demo data could not be fetched or has other bytes than pinned."""
 

@@ -36,8 +36,9 @@ from assay.keys.revocation import check_revoked
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 MAX_CERTIFICATES = 16  # a chain has three or four; more is work for us and nothing for the signer
 # All that the parser raises for bytes that are no sound certificate; parts of one are parsed when asked for.
-_DAMAGED = (
+DAMAGED = (
     ValueError,
+    KeyError,
     TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
@@ -79,7 +80,7 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         raise KeyFileError(f"{path}: found more than {_MAX_FILE_BYTES} bytes; wanted certificates in PEM")
     try:
         return tuple(x509.load_pem_x509_certificates(text))
-    except _DAMAGED as err:
+    except DAMAGED as err:
         raise KeyFileError(f"{path}: found no certificates in PEM (BEGIN CERTIFICATE), or a damaged one") from err
 
 
@@ -97,7 +98,7 @@ def certified_pem(certificate: bytes) -> bytes:
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
         return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    except _DAMAGED as err:
+    except DAMAGED as err:
         raise KeyFileError("found a damaged certificate; wanted one in DER") from err
 
 
@@ -134,7 +135,7 @@ def check_chain(
         if not findings:  # an expired certificate leads nowhere either: say the plain reason only
             check_revoked(_path(leaf, others, anchors, at), revocations, now=now, signed=signed)
         names, warnings = _names(leaf), _remarks(leaf, subject)
-    except _DAMAGED as err:
+    except DAMAGED as err:
         detail = "the signer's certificate, or one of its chain, is damaged"
         raise _refused([_finding("malformed", "signer", detail)]) from err
     if findings:
@@ -142,7 +143,7 @@ def check_chain(
     try:
         pem = leaf.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return Holder(names, load_public(pem), warnings)
-    except (KeyFileError, *_DAMAGED) as err:
+    except (KeyFileError, *DAMAGED) as err:
         raise _refused([_finding("wrong-key", subject, f"the certificate of {subject}: {err}")]) from err
 
 
@@ -152,7 +153,9 @@ def check_timestamper(
     anchors: Sequence[x509.Certificate],
     *,
     at: datetime,
-) -> None:
+    now: datetime,
+    revocations: Sequence[x509.CertificateRevocationList] = (),
+) -> Sequence[x509.Certificate]:
     """Check that a certificate may make timestamps and led to an anchor at the time it wrote.
 
     Args:
@@ -160,10 +163,16 @@ def check_timestamper(
         others: Certificates between, as the timestamp brought them. Only the anchors are trusted.
         anchors: Certificates of timestamp authorities to trust; never empty.
         at: The time in the timestamp, timezone-aware.
+        now: The present.
+        revocations: Lists to look the certificates up in. One that was ever taken back is refused: whoever holds
+            its key writes any time he likes.
+
+    Returns:
+        The chain from it to its anchor.
 
     Raises:
         VerificationError: Rule ``certificate.expired``, ``.not-yet``, ``.wrong-purpose``, ``.malformed`` or
-            ``.untrusted``.
+            ``.untrusted``, ``.revoked``.
     """
     try:
         subject = leaf.subject.rfc4514_string() or "(no subject)"
@@ -174,9 +183,11 @@ def check_timestamper(
             findings.append(_finding("wrong-purpose", subject, detail))
         if findings:
             raise _refused(findings)
-        _path(leaf, list(others), anchors, at)
-    except _DAMAGED as err:
+        chain = _path(leaf, list(others), anchors, at)
+        check_revoked(chain, revocations, now=now, signed=None, needed=False)
+    except DAMAGED as err:
         raise _refused([_finding("malformed", "timestamp", "the timestamp's certificate is damaged")]) from err
+    return chain
 
 
 def _path(

@@ -56,6 +56,7 @@ class SignedByCertificate:
         """Return when one of them signed; raise VerificationError when not."""
         bundle = bundle.alone(0)  # who adds a signature to it does so by key
         wants_method(bundle, "certificate")
+        when = when.of(bundle.envelope.signatures[0][1])
         holder = check_chain(
             bundle.certificates, self._anchors, now=when.now, signed=when.signed, revocations=self._revocations
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -14,10 +15,13 @@ class Moment:
         now: The present, timezone-aware; one reading of the clock for all of a verification.
         signed: The earliest time at which a trusted authority saw the signature, timezone-aware; None when
             none vouches for any. A time that the signer wrote is no such time: a thief of a key writes any.
+        each: Where a model has several signatures, the trusted time of each, by its bytes; one authority's word
+            about the first says nothing of the second.
     """
 
     now: datetime
     signed: datetime | None = None
+    each: Mapping[bytes, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None or (self.signed is not None and self.signed.tzinfo is None):
@@ -27,3 +31,7 @@ class Moment:
     def at(self) -> datetime:
         """The time that keys and certificates are judged at: the trusted one, else the present."""
         return self.now if self.signed is None else self.signed
+
+    def of(self, signature: bytes) -> Moment:
+        """The times of one of several signatures."""
+        return Moment(self.now, self.each.get(signature)) if self.each else self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ def sign(
     ignore: Sequence[Path | str] = (),
     about: About | None = None,
     certificates: tuple[bytes, ...] = (),
+    stamp: Callable[[bytes], Sequence[bytes]] | None = None,
     log: Log | None = None,
     actor: str = "",
     now: datetime,
@@ -72,6 +73,7 @@ def sign(
             ``Path`` a path on disk.
         about: Name, version, expiry, companion statements.
         certificates: DER, the signer's own first, to sign by certificate.
+        stamp: Asks for RFC 3161 tokens over the signature it is given; what it raises leaves all as it was.
         log: Gets an entry ``model.signed`` after the signature is on disk.
         actor: Who signs, for the log; the key when empty.
         now: The time of the entry.
@@ -87,7 +89,7 @@ def sign(
     manifest = measure(path, ignore=ignore, signature=place)
     write_whole(
         place,
-        bundle.write(manifest, signer, about=about, single=not path.is_dir(), certificates=certificates),
+        bundle.write(manifest, signer, about=about, single=not path.is_dir(), certificates=certificates, stamp=stamp),
     )
     signed = Signed(manifest, place, about)
     if log is not None:

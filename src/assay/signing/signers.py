@@ -123,7 +123,7 @@ class SignedBy:
 
     def _one(self, bundle: Bundle, when: Moment) -> Signatory:
         wants_method(bundle, "key")
-        key = self._trust.identify(bundle.key_id, when)
+        key = self._trust.identify(bundle.key_id, when.of(bundle.envelope.signatures[0][1]))
         try:
             findings = check_signature(bundle, key.verifier())
         except VerificationError as err:

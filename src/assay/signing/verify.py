@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from assay.artifacts.compare import compare
 from assay.artifacts.digest import chunks
@@ -28,6 +28,9 @@ from assay.signing.signers import SignerRule, signatory
 from assay.signing.store import read_bounded
 from assay.signing.verified import Case, Passed, VerifiedModel, name_of, refusing, take_snapshot
 from assay.storage.clock import from_text
+
+if TYPE_CHECKING:
+    from assay.signing.timestamp import TimestampAuthorities
 
 _SHOWN = 5  # reasons in the message; all are in ``findings``
 _LOGGED = 50  # reasons in the log entry
@@ -56,6 +59,7 @@ def verify(
     log: Log | None = None,
     on_refusal: Callable[[VerificationError], None] | None = None,
     versions: VersionMemory | None = None,
+    authorities: TimestampAuthorities | None = None,
     hold: bool = False,
     defer: bool = False,
 ) -> VerifiedModel:
@@ -71,6 +75,8 @@ def verify(
         log: Gets an entry ``verify.refused`` with every reason when the model is refused.
         on_refusal: Called with the error before it is raised.
         versions: What was seen here before; without it an older version is not noticed.
+        authorities: Whose timestamps count, and then keys and certificates are judged at the time they say;
+            without any all is judged now.
         hold: Take a sealed copy of the files first and verify that, so that ``load`` opens it
             without reading the disk again.
         defer: Leave the signed tensors of safetensors files to ``load("safetensors")``, which checks
@@ -94,7 +100,7 @@ def verify(
         snapshot = undo.enter_context(take_snapshot(case, bundle.claim.ignore)) if hold else None
         found = _measured(case, bundle, defer=defer) if snapshot is None else snapshot.manifest()
         found = _relisted(case, bundle, found, snapshot)
-        passed = _judge(case, bundle, found, signers, versions)
+        passed = _judge(case, bundle, found, signers, versions=versions, authorities=authorities)
         if defer:
             passed = replace(passed, warnings=(*passed.warnings, *_deferred(passed.claim)))
         model = VerifiedModel(case, bundle, passed, snapshot)
@@ -102,12 +108,26 @@ def verify(
     return model
 
 
-def _judge(case: Case, bundle: Bundle, found: Manifest, signers: SignerRule, versions: VersionMemory | None) -> Passed:
+def _judge(
+    case: Case,
+    bundle: Bundle,
+    found: Manifest,
+    signers: SignerRule,
+    *,
+    versions: VersionMemory | None,
+    authorities: TimestampAuthorities | None,
+) -> Passed:
     """Gather every reason before refusing: who mends one must not find the next only afterwards."""
     findings: list[Finding] = []
     identity, key_id, warnings = "", "", _remarks(bundle)
+    when = Moment(case.now)
+    if bundle.timestamps:
+        from assay.signing.timestamp import judge  # X.509 takes as long to import as all the rest
+
+        stamped = judge(bundle, authorities, case.now)
+        when, findings, warnings = stamped.moment, [*stamped.against], [*warnings, *stamped.remarks]
     try:
-        who = signatory(signers, bundle, Moment(case.now))
+        who = signatory(signers, bundle, when)
         identity, key_id = who.identity, who.key_id
         warnings += [finding for one in who.each() for finding in one.findings]
     except VerificationError as err:

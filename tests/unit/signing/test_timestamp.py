@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rfc3161_client import TimestampRequestBuilder
+from rfc3161_client.base import HashAlgorithm
+from tests.stamping import Stamper, send, serving, stamper
+
+from assay.artifacts.manifest import FileDigest, Manifest
+from assay.errors import MissingExtraError, TimestampError, VerificationError
+from assay.findings import Severity
+from assay.keys.pem import PemSigner
+from assay.signing import bundle, reading
+from assay.signing.authority import MAX_BYTES, check_url, request_token
+from assay.signing.bundle import Bundle
+from assay.signing.timestamp import MAX_TOKENS, TimestampAuthorities, judge, parse
+
+SIGNATURE = b"a signature's bytes"
+MANIFEST = Manifest("m", (FileDigest("a", 1, "11" * 32, "22" * 32),))
+BEGIN = datetime.now(UTC)
+LATER = BEGIN + timedelta(days=3000)  # the authority's certificate has long expired
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stamper]:
+    with serving(stamper(tmp_path_factory.mktemp("tsa"))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def token(tsa: Stamper) -> bytes:
+    return stamped(tsa, SIGNATURE)
+
+
+@pytest.fixture(scope="module")
+def trusted(tsa: Stamper) -> TimestampAuthorities:
+    return TimestampAuthorities([tsa.root])
+
+
+def stamped(tsa: Stamper, data: bytes, digest: HashAlgorithm = HashAlgorithm.SHA256) -> bytes:
+    return tsa.stamp(TimestampRequestBuilder().data(data).hash_algorithm(digest).build().as_bytes())
+
+
+def signed(signer: PemSigner, *tsas: Stamper) -> Bundle:
+    return reading.parse(
+        bundle.write(MANIFEST, signer, stamp=lambda data: [stamped(one, data) for one in tsas] if tsas else [])
+    )
+
+
+@contextmanager
+def answering(tsa: Stamper, answer: Callable[[BaseHTTPRequestHandler, bytes], None]) -> Iterator[None]:
+    tsa.answer = answer
+    try:
+        yield
+    finally:
+        tsa.answer = tsa.reply
+
+
+def refused(authorities: TimestampAuthorities, token: bytes, now: datetime = LATER) -> list[str]:
+    with pytest.raises(VerificationError) as caught:
+        authorities.check(token, SIGNATURE, now)
+    return [one.rule for one in caught.value.findings]
+
+
+@pytest.mark.parametrize("digest", [HashAlgorithm.SHA256, HashAlgorithm.SHA512])
+def test_a_timestamp_says_when_though_its_certificate_has_expired_since(
+    tsa: Stamper, trusted: TimestampAuthorities, digest: HashAlgorithm
+) -> None:
+    time = trusted.check(stamped(tsa, SIGNATURE, digest), SIGNATURE, LATER)
+    assert timedelta(0) <= time - BEGIN < timedelta(minutes=5)  # with the second that the authority allows itself
+
+
+def test_a_timestamp_over_another_signature_is_refused(trusted: TimestampAuthorities, token: bytes) -> None:
+    with pytest.raises(VerificationError, match="over another signature"):
+        trusted.check(token, b"another", LATER)
+
+
+def test_a_timestamp_of_a_stranger_is_refused(tmp_path: Path, trusted: TimestampAuthorities) -> None:
+    stranger = stamper(tmp_path)
+    assert refused(trusted, stamped(stranger, SIGNATURE)) == ["timestamp.certificate-untrusted"]
+
+
+@pytest.mark.parametrize(
+    ("purposes", "critical"),
+    [
+        ((ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING), True),
+        ((ExtendedKeyUsageOID.TIME_STAMPING,), False),
+        ((ExtendedKeyUsageOID.CODE_SIGNING,), True),
+    ],
+    ids=["two-purposes", "not-critical", "of-code"],
+)
+def test_who_may_not_stamp_is_refused(
+    tmp_path: Path, purposes: tuple[x509.ObjectIdentifier, ...], critical: bool
+) -> None:
+    # OpenSSL itself refuses to stamp so: the certificate is exchanged for one of the same key and number.
+    proper = stamper(tmp_path)
+    query = TimestampRequestBuilder(cert_req=False).data(SIGNATURE).hash_algorithm(HashAlgorithm.SHA256).build()
+    token = proper.stamp(query.as_bytes())
+    assert TimestampAuthorities([proper.root, proper.certificate]).check(token, SIGNATURE, LATER)
+    wrong = proper.authority.leaf(
+        key=proper.key,
+        extended=purposes,
+        critical=critical,
+        start=BEGIN - timedelta(days=1),
+        end=LATER,
+        names=(),
+        serial=proper.certificate.serial_number,
+    )
+    assert refused(TimestampAuthorities([proper.root, wrong]), token) == ["timestamp.certificate-wrong-purpose"]
+    both = TimestampAuthorities([proper.root, proper.certificate, wrong])
+    assert refused(both, token) == ["timestamp.malformed"]  # which of the two signed cannot be told
+
+
+def test_a_timestamp_made_before_or_after_its_certificate_is_refused(tmp_path: Path) -> None:
+    expired = stamper(tmp_path / "expired", end=BEGIN - timedelta(hours=1))
+    assert refused(TimestampAuthorities([expired.root]), stamped(expired, SIGNATURE)) == [
+        "timestamp.certificate-expired"
+    ]
+
+
+def test_a_revoked_authority_is_refused(tsa: Stamper, token: bytes) -> None:
+    lists = [tsa.authority.revoke(tsa.certificate, updated=BEGIN, until=LATER + timedelta(days=1))]
+    trusted = TimestampAuthorities([tsa.root], revocations=lists)
+    assert refused(trusted, token) == ["timestamp.certificate-revoked"]
+    others = [tsa.authority.revoke(updated=BEGIN, until=LATER + timedelta(days=1))]
+    assert TimestampAuthorities([tsa.root], revocations=others).check(token, SIGNATURE, LATER)
+
+
+def test_a_timestamp_from_the_future_is_refused(trusted: TimestampAuthorities, token: bytes) -> None:
+    assert refused(trusted, token, BEGIN - timedelta(hours=1)) == ["timestamp.to-come"]
+
+
+def test_a_changed_timestamp_is_refused(trusted: TimestampAuthorities, token: bytes) -> None:
+    time = parse(token).tst_info.gen_time
+    now, earlier = (f"{one:%Y%m%d%H%M%S}Z".encode() for one in (time, time - timedelta(hours=2)))
+    assert now in token
+    assert refused(trusted, token.replace(now, earlier)) == ["timestamp.bad"]
+    assert refused(trusted, token[:-1] + bytes([token[-1] ^ 1])) == ["timestamp.bad"]
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=60), st.integers(0, 10_000))
+def test_any_bytes_are_our_error_or_the_same_word(junk: bytes, place: int) -> None:
+    good = _kept["token"]
+    at = place % len(good)
+    for spoiled in (junk, good[:at], good[:at] + junk + good[at + len(junk) :]):
+        try:
+            time = _kept["trusted"].check(spoiled, SIGNATURE, LATER)
+        except VerificationError as err:
+            assert err.findings  # noqa: PT017 - both ends are right
+        else:
+            assert time == _kept["trusted"].check(good, SIGNATURE, LATER)
+
+
+_kept: dict[str, Any] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _keep(token: bytes, trusted: TimestampAuthorities) -> None:
+    _kept.update(token=token, trusted=trusted)
+
+
+class TestBundles:
+    """What a bundle's timestamps do to the moment it is judged at."""
+
+    def test_without_a_timestamp_the_present_counts(self, signer: PemSigner, trusted: TimestampAuthorities) -> None:
+        found = judge(signed(signer), trusted, LATER)
+        assert (found.moment.at, found.against, found.remarks) == (LATER, (), ())
+
+    def test_a_trusted_timestamp_gives_the_time(
+        self, signer: PemSigner, tsa: Stamper, trusted: TimestampAuthorities
+    ) -> None:
+        found = judge(signed(signer, tsa), trusted, LATER)
+        assert abs(found.moment.at - BEGIN) < timedelta(minutes=5)
+        assert (found.against, found.remarks) == ((), ())
+
+    def test_nobodys_word_counts_when_no_authority_is_given(self, signer: PemSigner, tsa: Stamper) -> None:
+        found = judge(signed(signer, tsa), None, LATER)
+        assert found.moment.signed is None
+        assert [(one.rule, one.severity) for one in found.remarks] == [("timestamp.unchecked", Severity.WARNING)]
+
+    def test_a_bad_timestamp_is_a_reason_against(
+        self, signer: PemSigner, trusted: TimestampAuthorities, token: bytes, tsa: Stamper
+    ) -> None:
+        other = replace(signed(signer), timestamps=(token,))
+        assert [one.rule for one in judge(other, trusted, LATER).against] == ["timestamp.other-signature"]
+        both = signed(signer, tsa)
+        both = replace(both, timestamps=(*both.timestamps, b"junk"))
+        assert [one.rule for one in judge(both, trusted, LATER).against] == ["timestamp.malformed"]
+
+    def test_a_strangers_timestamp_beside_a_trusted_one_is_only_told(
+        self, signer: PemSigner, trusted: TimestampAuthorities, tsa: Stamper, tmp_path: Path
+    ) -> None:
+        stranger = stamper(tmp_path)
+        found = judge(signed(signer, stranger, tsa), trusted, LATER)
+        assert found.moment.signed is not None
+        assert [one.severity for one in found.remarks] == [Severity.WARNING]
+        alone = judge(signed(signer, stranger), trusted, LATER)
+        assert alone.moment.signed is None
+        assert [one.rule for one in alone.against] == ["timestamp.certificate-untrusted"]
+
+    def test_a_heap_of_timestamps_is_refused_unread(self, signer: PemSigner, trusted: TimestampAuthorities) -> None:
+        heap = replace(signed(signer), timestamps=(b"junk",) * (MAX_TOKENS + 1))
+        assert [one.rule for one in judge(heap, trusted, LATER).against] == ["timestamp.malformed"]
+
+    def test_a_timestamp_of_one_signature_says_nothing_of_another(
+        self, signer: PemSigner, tsa: Stamper, trusted: TimestampAuthorities
+    ) -> None:
+        one = signed(signer, tsa)
+        second = b"a co-signer's"
+        both = replace(one, envelope=replace(one.envelope, signatures=(*one.envelope.signatures, ("ab" * 32, second))))
+        moment = judge(both, trusted, LATER).moment
+        assert moment.signed is not None
+        assert moment.of(one.signatures[0][1]).at == moment.signed
+        assert moment.of(second).at == LATER
+        of_second = replace(both, timestamps=(stamped(tsa, second),))
+        assert judge(of_second, trusted, LATER).moment.signed is None
+
+
+class TestAsking:
+    """What comes over the network is a timestamp of what was asked, or our error, in bounded time."""
+
+    def test_the_authority_stamps_over_http(self, tsa: Stamper, trusted: TimestampAuthorities) -> None:
+        token = request_token(tsa.url, SIGNATURE, now=LATER, authorities=trusted)
+        assert trusted.check(token, SIGNATURE, LATER) < LATER
+
+    def test_an_authority_that_does_not_count_is_refused_at_once(self, tsa: Stamper, tmp_path: Path) -> None:
+        other = TimestampAuthorities([stamper(tmp_path).root])
+        with pytest.raises(VerificationError, match="does not lead to a trusted authority"):
+            request_token(tsa.url, SIGNATURE, now=LATER, authorities=other)
+
+    @pytest.mark.parametrize(
+        "url", ["file:///etc/passwd", "ftp://x.example/", "tsa.example", "http://", "http://x:port/", "http://a b/", ""]
+    )
+    def test_only_the_web_is_asked(self, url: str) -> None:
+        with pytest.raises(TimestampError, match=r"begins with http"):
+            check_url(url)
+
+    def test_an_answer_to_an_earlier_request_is_refused(self, tsa: Stamper, token: bytes) -> None:
+        with answering(tsa, lambda handler, _: send(handler, token)), pytest.raises(TimestampError, match="another re"):
+            request_token(tsa.url, SIGNATURE, now=LATER)
+
+    def test_an_answer_over_another_signature_is_refused(self, tsa: Stamper) -> None:
+        other = stamped(tsa, b"other")
+        with answering(tsa, lambda handler, _: send(handler, other)), pytest.raises(TimestampError, match="over anoth"):
+            request_token(tsa.url, SIGNATURE, now=LATER)
+
+    @pytest.mark.parametrize(
+        ("body", "status", "words"),
+        [
+            (b"junk", 200, "damaged"),
+            (b"", 200, "damaged"),
+            (b"", 503, "answered 503"),
+            (b"", 302, "answered 302"),
+            (b"x" * (MAX_BYTES + 1), 200, "more than"),
+            (bytes.fromhex("30053003020102"), 200, "granted no timestamp"),
+        ],
+        ids=["junk", "empty", "503", "redirect", "huge", "rejected"],
+    )
+    def test_any_other_answer_is_our_error(self, tsa: Stamper, body: bytes, status: int, words: str) -> None:
+        with (
+            answering(tsa, lambda handler, _: send(handler, body, status=status)),
+            pytest.raises(TimestampError, match=words),
+        ):
+            request_token(tsa.url, SIGNATURE, now=LATER)
+
+    def test_nobody_there_is_our_error(self, tsa: Stamper) -> None:
+        with pytest.raises(TimestampError, match="cannot be asked"):
+            request_token("http://127.0.0.1:9/", SIGNATURE, now=LATER)
+        assert tsa.url
+
+    def test_an_answer_that_never_ends_is_given_up(self, tsa: Stamper) -> None:
+        stop = threading.Event()
+
+        def drip(handler: BaseHTTPRequestHandler, _: bytes) -> None:
+            handler.send_response(200)
+            handler.end_headers()
+            while not stop.wait(0.05):
+                try:
+                    handler.wfile.write(b"x")
+                    handler.wfile.flush()
+                except OSError:
+                    return
+
+        with answering(tsa, drip), pytest.raises(TimestampError, match=re.escape("no whole answer in 0.3 s")):
+            request_token(tsa.url, SIGNATURE, now=LATER, timeout_s=0.3)
+        stop.set()
+
+
+def test_without_the_package_it_is_said_which_extra_brings_it(
+    monkeypatch: pytest.MonkeyPatch, signer: PemSigner, trusted: TimestampAuthorities, token: bytes
+) -> None:
+    monkeypatch.setitem(sys.modules, "rfc3161_client", None)
+    assert judge(signed(signer), trusted, LATER).against == ()
+    for ask in (
+        lambda: parse(token),
+        lambda: trusted.check(token, SIGNATURE, LATER),
+        lambda: request_token("http://127.0.0.1:9/", SIGNATURE, now=LATER),
+    ):
+        with pytest.raises(MissingExtraError, match=r"assay\[timestamp\]"):
+            ask()
+
+
+def test_authorities_are_never_empty() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        TimestampAuthorities([])
