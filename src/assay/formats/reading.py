@@ -1,4 +1,4 @@
-"""Reading a content forward, in windows."""
+"""Reading a content mostly forward, in windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WINDOW_BYTES = 256 * 1024
 
 
 class Window:
-    """Reads a content forward.
+    """Reads a content, mostly forward.
 
     Args:
         content: What to read.
@@ -57,6 +57,12 @@ class Window:
         if self.at + length > self._first + len(self._held):
             self._held, self._first = b"", self.at + length
         self.at += length
+
+    def seek(self, at: int) -> None:
+        """Stand at a byte before the end; what was read lately is not read again."""
+        if not self._first <= at <= self._first + len(self._held):
+            self._held, self._first = b"", at
+        self.at = at
 
     def _check(self, length: int) -> None:
         if length > self.left:

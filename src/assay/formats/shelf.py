@@ -10,6 +10,7 @@ from assay.formats.base import Content, Format
 # Built in, by the ending of the file name; imported when first asked for.
 TABLE: dict[str, str] = {
     ".safetensors": "assay.formats.safetensors:Safetensors",
+    ".onnx": "assay.formats.onnx:Onnx",
     ".gguf": "assay.formats.gguf:Gguf",
     ".npy": "assay.formats.npy:Npy",
     ".npz": "assay.formats.npz:Npz",
