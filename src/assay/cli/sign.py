@@ -36,9 +36,17 @@ def model_named(word: str) -> bool:
 @signature_option
 @ignore_option
 @click.option("--expires", type=click.DateTime(), help="The signature counts until this moment (UTC).")
+@click.option("--timestamp-url", help="Have the signature stamped by this RFC 3161 authority (http or https).")
 @json_option
 def sign(
-    *, what: str, key: str, signature: Path | None, ignore: tuple[Path, ...], expires: datetime | None, as_json: bool
+    *,
+    what: str,
+    key: str,
+    signature: Path | None,
+    ignore: tuple[Path, ...],
+    expires: datetime | None,
+    timestamp_url: str | None,
+    as_json: bool,
 ) -> None:
     """Sign a model by PATH, or by its NAME in assay.toml (then also a known-good copy and an audit entry)."""
     signer = read_key(key)
@@ -51,10 +59,18 @@ def sign(
         project = open_project()
         with progress(f"signing {what}"):
             signed, extra = sign_model(
-                project, what, signer, expires=end, ignore=ignore, signature=signature, now=now()
+                project,
+                what,
+                signer,
+                expires=end,
+                ignore=ignore,
+                signature=signature,
+                timestamp_url=timestamp_url,
+                now=now(),
             )
         project.tell(now())
     else:
+        from assay.project.stamping import stamper
         from assay.signing.about import About
         from assay.signing.sign import sign as sign_path
         from assay.storage.clock import utc_text
@@ -63,7 +79,15 @@ def sign(
         if end is not None:
             about = About(name=Path(what).resolve().name, version=0, created=utc_text(now()), expires=utc_text(end))
         with progress(f"signing {what}"):
-            signed = sign_path(Path(what), signer, signature=signature, ignore=ignore, about=about, now=now())
+            signed = sign_path(
+                Path(what),
+                signer,
+                signature=signature,
+                ignore=ignore,
+                about=about,
+                stamp=stamper(timestamp_url, None, now()),
+                now=now(),
+            )
         extra = {"note": "no audit entry: signed by path, not as a model of a project"}
     _report(signed, signer.key_id, extra, as_json=as_json)
 

@@ -11,11 +11,12 @@ import click
 from assay.cli.here import now, open_project, project_file, telling
 from assay.cli.output import json_option, print_findings, print_json, progress
 from assay.cli.sign import ignore_option, model_named, signature_option
-from assay.cli.whose import signer_rule
+from assay.cli.whose import signer_rule, time_options, timestamp_authorities
 from assay.errors import AssayError, ConfigError, VerificationError
 
 if TYPE_CHECKING:
     from assay.signing.signers import SignerRule
+    from assay.signing.timestamp import TimestampAuthorities
     from assay.signing.verified import VerifiedModel
 
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     "--identity", "identities", multiple=True, help="Whom they must have certified: mail, URI or host; repeatable."
 )
 @click.option("--any-identity", is_flag=True, help="Accept whomever the authorities certified.")
+@time_options
 @ignore_option
 @json_option
 def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_json: bool, **whose: object) -> None:
@@ -39,7 +41,7 @@ def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_js
     """
     signers = signer_rule(whose)
     if signers is not None:
-        model = _by_path(Path(what), signers, signature, ignore)
+        model = _by_path(Path(what), signers, signature, ignore, authorities=timestamp_authorities(whose))
     elif model_named(what):
         from assay.project.integrity import verify_model
 
@@ -54,13 +56,28 @@ def verify(*, what: str, signature: Path | None, ignore: tuple[Path, ...], as_js
     _report(what, model, as_json=as_json)
 
 
-def _by_path(path: Path, signers: SignerRule, signature: Path | None, ignore: tuple[Path, ...]) -> VerifiedModel:
+def _by_path(
+    path: Path,
+    signers: SignerRule,
+    signature: Path | None,
+    ignore: tuple[Path, ...],
+    *,
+    authorities: TimestampAuthorities | None,
+) -> VerifiedModel:
     from assay.signing.verify import verify as verify_path
 
     # The log is opened only for a refusal: a verification that succeeds stays quick.
     refused = partial(_log_refusal, path) if project_file() else None
     with progress(f"verifying {path}"):
-        return verify_path(path, signature=signature, signers=signers, ignore=ignore, now=now(), on_refusal=refused)
+        return verify_path(
+            path,
+            signature=signature,
+            signers=signers,
+            ignore=ignore,
+            now=now(),
+            authorities=authorities,
+            on_refusal=refused,
+        )
 
 
 def _log_refusal(path: Path, error: VerificationError) -> None:

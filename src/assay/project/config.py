@@ -109,6 +109,9 @@ class ProjectConfig:
         root: Folder that holds assay.toml; relative paths start here.
         store: Folder of the embedded state, or a ``postgresql://`` URL.
         checkpoints: Folders outside the database that get a copy of every checkpoint.
+        timestamp_url: The authority that stamps signatures (RFC 3161); None asks nobody.
+        timestamp_authorities: PEM files of the authorities whose timestamps count.
+        crls: Files of certificates taken back.
     """
 
     root: Path
@@ -118,6 +121,9 @@ class ProjectConfig:
     witnesses: tuple[str, ...] = ()
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     alerts: Alerts = field(default_factory=Alerts)
+    timestamp_url: str | None = None
+    timestamp_authorities: tuple[Path, ...] = ()
+    crls: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -182,6 +188,9 @@ def parse(data: Mapping[str, object], *, root: Path) -> ProjectConfig:
         store=project.text("store", ".assay") or ".assay",
         checkpoints=tuple(root / Path(p).expanduser() for p in log.texts("checkpoints")),
         witnesses=log.texts("witnesses"),
+        timestamp_url=project.text("timestamp_url"),
+        timestamp_authorities=tuple(root / Path(p).expanduser() for p in project.texts("timestamp_authorities")),
+        crls=tuple(root / Path(p).expanduser() for p in project.texts("crls")),
         models={name: _model(name, models[name], root) for name in models},
         alerts=Alerts(
             security=alerts.texts("security"),

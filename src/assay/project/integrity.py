@@ -17,6 +17,7 @@ from assay.project.config import ModelConfig
 from assay.project.data import sign_lineage
 from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
+from assay.project.stamping import authorities, stamper
 from assay.release.store import live_at
 from assay.signing.about import About
 from assay.signing.bundle import Bundle
@@ -43,6 +44,7 @@ def sign_model(
     expires: datetime | None = None,
     ignore: Sequence[Path] = (),
     signature: Path | None = None,
+    timestamp_url: str | None = None,
 ) -> tuple[Signed, dict[str, object]]:
     """Sign a model, bind its lineage statement, keep a known-good copy, and log all of it.
 
@@ -57,6 +59,7 @@ def sign_model(
     """
     model = project.config.model(name)
     must_count(project, name, signer.key_id, now=now)  # else a good signature would be replaced by one that is refused
+    stamp = stamper(timestamp_url or project.config.timestamp_url, authorities(project.config), now)
     memory = LoggedVersions(project)
     former = memory.seen(name)
     statements, extra = sign_lineage(project, name, signer, now=now, ignore=ignore, signature=signature)
@@ -74,6 +77,7 @@ def sign_model(
         signature=signature,
         ignore=ignore,
         about=about,
+        stamp=stamp,
         log=project.log,
         actor=project.actor,
         now=now,
@@ -165,7 +169,13 @@ def open_copy(project: Project, name: str, folder: Path, *, root: str, now: date
     if not is_folder(project.config.model(name), folder):
         path = next(iter(path.iterdir()))
     verified = verify_path(
-        path, signature=folder / "model.sig", signers=signers(project, name), name=name, now=now, hold=True
+        path,
+        signature=folder / "model.sig",
+        signers=signers(project, name),
+        name=name,
+        now=now,
+        authorities=authorities(project.config),
+        hold=True,
     )
     if verified.root != root:
         verified.close()
@@ -249,6 +259,7 @@ def verify_model(
             ignore=ignore,
             now=now,
             versions=LoggedVersions(project),
+            authorities=authorities(project.config),
             hold=hold,
         )
     except VerificationError as err:

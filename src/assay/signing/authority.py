@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from datetime import datetime
 
-from assay.errors import MissingExtraError, TimestampError, VerificationError
+from assay.errors import ConfigError, MissingExtraError, TimestampError, VerificationError
 from assay.signing.timestamp import TimestampAuthorities, check_imprint, parse
 
 TIMEOUT_S = 15.0
@@ -25,7 +25,7 @@ def check_url(url: str) -> str:
     """Return the address of an authority when we would ask there.
 
     Raises:
-        TimestampError: It is no http or https address.
+        ConfigError: It is no http or https address.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -34,7 +34,7 @@ def check_url(url: str) -> str:
     except ValueError:
         fine = False
     if not fine or " " in url:
-        raise TimestampError(f"found the timestamp authority {url!r}; wanted an address that begins with http(s)://")
+        raise ConfigError(f"found the timestamp authority {url!r}; wanted an address that begins with http(s)://")
     return url
 
 

@@ -10,11 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from tests.authority import MAIL, pem
+from tests.stamping import Stamper, long_lived, serving, stamper
 from tests.unit.cli.prompt import at, typed
 
 from assay.keys.pem import PemSigner
@@ -22,33 +20,6 @@ from assay.keys.x509 import der
 from assay.signing.sign import sign
 
 pytestmark = pytest.mark.xdist_group("cli-paths")
-
-MAIL = "ci@acme.example"
-
-
-def certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
-) -> x509.Certificate:
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-    )
-    for one in extensions:
-        builder = builder.add_extension(one, critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-def authority(path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    made = certificate("root", key, key, x509.BasicConstraints(ca=True, path_length=None))
-    path.write_bytes(made.public_bytes(Encoding.PEM))
-    return made, key
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +34,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("release", "other"):
             assert typed("keys", "new", f"{name}.pem", "--plain").code == 0
         assert typed("sign", "by-key", "--key", "release.pem").code == 0
-    root, root_key = authority(folder / "ca.pem")
-    authority(folder / "other-ca.pem")
-    key = ec.generate_private_key(ec.SECP256R1())
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
-    leaf = certificate("ci", key, root_key, usage, x509.SubjectAlternativeName([x509.RFC822Name(MAIL)]))
+    root, other = long_lived("root"), long_lived("root")
+    pem(folder / "ca.pem", root.certificate)
+    pem(folder / "other-ca.pem", other.certificate)
+    key, today = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    day = timedelta(days=1)
+    leaf = root.leaf(key=key, start=today - day, end=today + day)
+    pem(folder / "none.crl", root.revoke(updated=today - day, until=today + day))
+    pem(folder / "revoked.crl", root.revoke(leaf, at=today - day, updated=today - day, until=today + day))
+    pem(folder / "stale.crl", root.revoke(updated=today - day * 2, until=today - day))
     signer = PemSigner(key, encrypted=False, loose_mode=False)
-    sign(folder / "by-certificate", signer, certificates=(der(leaf), der(root)), now=datetime.now(UTC))
+    sign(folder / "by-certificate", signer, certificates=(der(leaf), der(root.certificate)), now=datetime.now(UTC))
     return folder
 
 
@@ -242,3 +217,45 @@ def test_importing_assay_costs_next_to_nothing() -> None:
     modules = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "assay" in modules
     assert {"sqlalchemy", "numpy", "click", "cryptography"} & modules == set()
+
+
+@pytest.fixture(scope="module")
+def tsa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stamper]:
+    with serving(stamper(tmp_path_factory.mktemp("tsa"))) as found:
+        yield found
+
+
+CERTIFIED = ("verify", "by-certificate", "--certificate-chain", "ca.pem", "--identity", MAIL)
+
+
+def test_revocation_lists_are_looked_at_when_given(shop: Path) -> None:
+    with at(shop):
+        assert typed(*CERTIFIED, "--crl", "none.crl").code == 0
+        typed(*CERTIFIED, "--crl", "revoked.crl").refused(1, "was revoked from", "no trusted timestamp")
+        typed(*CERTIFIED, "--crl", "stale.crl").refused(1, "was to be renewed by")
+        typed(*CERTIFIED, "--crl", "ca.pem").refused(2, "ca.pem", "no certificate revocation list")
+        typed("verify", "by-key", "--public-key", "release.pub", "--crl", "none.crl").refused(2, "--crl goes with")
+
+
+def test_a_signature_is_stamped_and_its_time_is_checked(shop: Path, tsa: Stamper) -> None:
+    shutil.copytree(shop / "by-key", shop / "stamped")
+    verify = ("verify", "stamped", "--public-key", "release.pub")
+    with at(shop):
+        signed = typed("sign", "stamped", "--key", "release.pem", "--timestamp-url", tsa.url)
+        assert signed.code == 0, signed.err
+        assert "not checked" in typed(*verify).out
+        checked = typed(*verify, "--timestamp-authority", tsa.folder / "root.pem")
+        assert (checked.code, "not checked" in checked.out) == (0, False), checked.err
+        typed(*verify, "--timestamp-authority", "ca.pem").refused(1, "does not lead to a trusted authority")
+        typed("verify", "x", "--timestamp-authority", "ca.pem").refused(2, "goes with --public-key")
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [("http://127.0.0.1:9/", 3, "cannot be asked"), ("file:///etc/passwd", 2, "begins with http")],
+)
+def test_without_an_authorities_answer_nothing_is_signed(shop: Path, url: str, code: int, words: str) -> None:
+    before = (shop / "by-key" / "model.sig").read_bytes()
+    with at(shop):
+        typed("sign", "by-key", "--key", "release.pem", "--timestamp-url", url).refused(code, words)
+    assert (shop / "by-key" / "model.sig").read_bytes() == before

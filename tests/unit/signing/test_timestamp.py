@@ -21,7 +21,7 @@ from rfc3161_client.base import HashAlgorithm
 from tests.stamping import Stamper, send, serving, stamper
 
 from assay.artifacts.manifest import FileDigest, Manifest
-from assay.errors import MissingExtraError, TimestampError, VerificationError
+from assay.errors import ConfigError, MissingExtraError, TimestampError, VerificationError
 from assay.findings import Severity
 from assay.keys.pem import PemSigner
 from assay.signing import bundle, reading
@@ -247,7 +247,7 @@ class TestAsking:
         "url", ["file:///etc/passwd", "ftp://x.example/", "tsa.example", "http://", "http://x:port/", "http://a b/", ""]
     )
     def test_only_the_web_is_asked(self, url: str) -> None:
-        with pytest.raises(TimestampError, match=r"begins with http"):
+        with pytest.raises(ConfigError, match=r"begins with http"):
             check_url(url)
 
     def test_an_answer_to_an_earlier_request_is_refused(self, tsa: Stamper, token: bytes) -> None:
