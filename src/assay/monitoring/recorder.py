@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import secrets
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assay.errors import StorageError
 from assay.frameworks.base import Prediction, Predictor
-from assay.monitoring.partitions import Label, check_columns, write_labels, write_rows
+from assay.monitoring.partitions import TIME, Label, as_table, check_columns, together, write_labels, write_table
 
 _LOG = logging.getLogger("assay.recorder")
 
@@ -32,14 +36,16 @@ def _utc_now() -> datetime:
 class Recorder:
     """Writes rows to hour partitions of Parquet files: ``date=YYYY-MM-DD/hour=HH/<hex>.parquet`` by the row's time.
 
-    A killed process loses at most the rows of one flush. A disk that refuses does not stop the service: rows wait in
-    bounded memory, what does not fit is counted in ``lost`` and written to the log of Python, and `close` raises.
-    Threads may share a Recorder; a forked process begins with an empty one.
+    A thread of its own writes; the caller only leaves the row in memory. A killed process loses at most what came in
+    the last ``flush_s`` seconds and was not flushed; a process that ends writes what waits. A disk that refuses does
+    not stop the service: rows wait in bounded memory, what does not fit is counted in ``lost`` and written to the log
+    of Python, and `close` raises. A disk that is merely slow makes the caller wait once that memory is full. Threads
+    may share a Recorder; a forked process begins with an empty one.
 
     Args:
         folder: Where the partitions are made.
         model: Root digest of the model that answers, in hex; it is written to every row.
-        flush_rows: Rows that are written together.
+        flush_rows: Rows after which the waiting ones are written at once.
         flush_s: Seconds after which fewer rows are written.
         clock: Reading of the clock, timezone-aware.
     """
@@ -60,18 +66,24 @@ class Recorder:
         self._flush_rows = flush_rows
         self._flush_s = flush_s
         self._clock = clock
+        pa.array([0])  # the first one looks for pandas, half a second that no request should wait for
         self._begin()
 
     def _begin(self) -> None:
         self._pid = os.getpid()
+        self._prefix = secrets.token_hex(8)
+        self._numbers = count()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._rows: list[Mapping[str, object]] = []
+        self._rows: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
+        self._tables: list[pa.Table] = []
+        self._waiting = 0
         self._labels: list[Label] = []
-        self._failed: list[tuple[str, Sequence[Mapping[str, object]]]] = []
+        self._failed: list[tuple[str, pa.Table]] = []
         self._lost = 0
         self._error: str | None = None
-        self._stop = threading.Event()
+        self._due = threading.Event()
+        self._closed = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -93,11 +105,44 @@ class Recorder:
         Raises:
             ValueError: When ``time`` is no time, or has no timezone.
         """
-        return self._add([row])[0]
+        if os.getpid() != self._pid:
+            self._begin()
+        at = row.get("time")
+        if at is None:
+            at = self._clock()
+        _check_time(at)
+        given = row.get("request_id")
+        request_id = f"{self._prefix}{next(self._numbers):016x}" if given is None else str(given)
+        made = {**row, "time": at, "request_id": request_id, "model": row.get("model") or self._model}
+        names, values = tuple(made), tuple(made.values())
+        with self._lock:
+            if names in self._rows:
+                self._rows[names].append(values)
+            else:
+                self._rows[names] = [values]
+            self._waiting += 1
+            waiting = self._waiting
+        if waiting == 1 or waiting >= self._flush_rows:
+            self._wake(waiting)
+        return request_id
 
     def log_batch(self, table: pa.Table) -> list[str]:
-        """Record a table of requests, with the columns of `log`; gives their request ids."""
-        return self._add(table.to_pylist())
+        """Record a table of requests, with the columns of `log`; gives their request ids.
+
+        Raises:
+            ValueError: When its column ``time`` holds no times, or times without a timezone.
+        """
+        if os.getpid() != self._pid:
+            self._begin()
+        if not table.num_rows:
+            return []
+        made, ids = self._completed(table)
+        with self._lock:
+            self._tables.append(made)
+            self._waiting += made.num_rows
+            waiting = self._waiting
+        self._wake(waiting)
+        return ids
 
     def label(self, request_id: str, label: str | float | bool, at: datetime | None = None) -> None:
         """Record what turned out to be true of a request; `assay.monitoring.partitions.settle` joins it.
@@ -112,29 +157,35 @@ class Recorder:
         """
         at = self._clock() if at is None else at
         _check_time(at)
-        self._own()
+        if os.getpid() != self._pid:
+            self._begin()
         with self._lock:
             if len(self._labels) >= KEPT * self._flush_rows:
                 self._lost += 1
                 return
             self._labels.append(Label(request_id, label, at))
-            full = len(self._labels) >= self._flush_rows
-        self._wake(now=full)
+            waiting = len(self._labels)
+        self._wake(waiting)
 
     def watch(self, predictor: Predictor) -> Predictor:
         """A predictor that answers as this one does, and records inputs, answers, latency and errors."""
         return _Watched(predictor, self)
 
     def flush(self) -> None:
-        """Write everything that waits. What the disk refuses keeps waiting."""
-        self._own()
+        """Write everything that waits; it is on the disk when this returns. What the disk refuses keeps waiting."""
+        if os.getpid() != self._pid:
+            self._begin()
         with self._writing:  # one file at a time, and none is forgotten when two threads flush
             with self._lock:
-                rows, self._rows = self._rows, []
+                rows, self._rows = self._rows, {}
+                tables, self._tables = self._tables, []
                 labels, self._labels = self._labels, []
+                self._waiting = 0
                 # The name is given before the first try: rows tried twice are there once.
-                batches = [*self._failed, *([(uuid.uuid4().hex, rows)] if rows else [])]
-                self._failed = []
+                batches, self._failed = self._failed, []
+            tables = [*tables, *(as_table(names, values) for names, values in rows.items())]
+            if tables:
+                batches = [*batches, (uuid.uuid4().hex, together(tables))]
             self._error = None
             failed = [batch for batch in batches if not self._write(*batch)]
             kept_labels = bool(labels) and not self._write_labels(labels)
@@ -149,12 +200,15 @@ class Recorder:
         Raises:
             StorageError: When rows could not be written, or were lost before.
         """
-        self._own()
-        self._stop.set()
+        if os.getpid() != self._pid:
+            self._begin()
+        self._closed = True
+        self._due.set()
         if self._thread is not None:
             self._thread.join()
+            atexit.unregister(self.flush)
         self.flush()
-        left = sum(len(rows) for _, rows in self._failed) + len(self._labels)
+        left = sum(table.num_rows for _, table in self._failed) + len(self._labels)
         if left or self._lost:
             reason = f" ({self._error})" if self._error else ""
             raise StorageError(
@@ -167,47 +221,51 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _add(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
-        made: list[Mapping[str, object]] = []
-        ids: list[str] = []
-        for row in rows:
-            at = row.get("time")
-            at = self._clock() if at is None else at
-            _check_time(at)
-            request_id = row.get("request_id")
-            ids.append(uuid.uuid4().hex if request_id is None else str(request_id))
-            made.append({**row, "time": at, "request_id": ids[-1], "model": row.get("model") or self._model})
-        self._own()
-        with self._lock:
-            room = KEPT * self._flush_rows - len(self._rows)
-            self._rows.extend(made[:room])
-            self._lost += max(0, len(made) - room)
-            full = len(self._rows) >= self._flush_rows
-        self._wake(now=full)
-        return ids
+    def _completed(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
+        """A table with a time, an id and a model in every row, and its ids."""
+        rows = table.num_rows
+        model, now = pa.scalar(self._model), pa.scalar(self._clock(), TIME)
+        made = {name: table[name] for name in table.column_names}
+        made["time"] = pc.fill_null(_times(made["time"]), now) if "time" in made else pa.repeat(now, rows)
+        made["model"] = (
+            pc.fill_null(made["model"].cast(pa.string()), model) if "model" in made else pa.repeat(model, rows)
+        )
+        prefix = secrets.token_hex(8)  # of its own: another thread may be counting
+        fresh = [f"{prefix}{number:016x}" for number in range(rows)]
+        if "request_id" in made:
+            given = made["request_id"].cast(pa.string()).to_pylist()
+            fresh = [new if old is None else old for new, old in zip(fresh, given, strict=True)]
+        made["request_id"] = pa.array(fresh, pa.string())
+        return pa.table(made), fresh
 
-    def _own(self) -> None:
-        """Begin anew in a forked process: the rows there are the parent's, and so is the thread."""
-        if os.getpid() != self._pid:
-            self._begin()
+    def _wake(self, waiting: int) -> None:
+        if self._thread is None:
+            self._start()
+        if waiting < self._flush_rows:
+            return
+        if waiting > KEPT * self._flush_rows:
+            self.flush()  # no more room: the caller waits for the disk
+        elif not self._due.is_set():
+            self._due.set()
 
-    def _wake(self, *, now: bool) -> None:
+    def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._stop.is_set():
+            if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._tend, name="assay-recorder", daemon=True)
                 self._thread.start()
-        if now:
-            self.flush()
+                atexit.register(self.flush)
 
     def _tend(self) -> None:
-        while not self._stop.wait(self._flush_s):
+        while not self._closed:
+            self._due.wait(self._flush_s)
+            self._due.clear()
             self.flush()
 
-    def _write(self, name: str, rows: Sequence[Mapping[str, object]]) -> bool:
+    def _write(self, name: str, table: pa.Table) -> bool:
         try:
-            write_rows(self._folder, rows, name)
+            write_table(self._folder, table, name)
         except (OSError, pa.ArrowException) as err:
-            return self._refused(err, len(rows))
+            return self._refused(err, table.num_rows)
         return True
 
     def _write_labels(self, labels: Sequence[Label]) -> bool:
@@ -222,17 +280,15 @@ class Recorder:
         _LOG.error("%d rows could not be recorded in %s: %s", rows, self._folder, self._error)
         return False
 
-    def _within_memory(
-        self, failed: list[tuple[str, Sequence[Mapping[str, object]]]]
-    ) -> list[tuple[str, Sequence[Mapping[str, object]]]]:
-        """Keep the oldest batches that fit; the newest beyond are lost, and counted."""
+    def _within_memory(self, failed: list[tuple[str, pa.Table]]) -> list[tuple[str, pa.Table]]:
+        """Keep the oldest rows that fit; the newest beyond are lost, and counted."""
         kept, room = [], KEPT * self._flush_rows
-        for name, rows in failed:
-            if len(rows) <= room:
-                kept.append((name, rows))
-                room -= len(rows)
-            else:
-                self._lost += len(rows)
+        for name, table in failed:
+            fits = table.slice(0, max(room, 0))
+            room -= fits.num_rows
+            self._lost += table.num_rows - fits.num_rows
+            if fits.num_rows:
+                kept.append((name, fits))
         return kept
 
 
@@ -246,25 +302,35 @@ class _Watched:
     def predict(self, table: pa.Table) -> Prediction:
         """Predict every row, and record inputs, answer, confidence, latency of the call in seconds, and errors."""
         check_columns(table.column_names)
-        rows = table.to_pylist()
         began = time.perf_counter()
         try:
             answer = self._predictor.predict(table)
         except Exception as err:
-            taken = time.perf_counter() - began
-            said = {"prediction": None, "latency_s": taken, "error": type(err).__name__}
-            self._recorder._add([{**row, **said} for row in rows])  # noqa: SLF001 - of this file
+            said = {"prediction": [None], "confidence": [None], "error": [type(err).__name__]}
+            self._log(table, {name: value * table.num_rows for name, value in said.items()}, began)
             raise
-        taken = time.perf_counter() - began
-        labels = answer.labels.tolist()
-        confidence = [None] * len(labels) if answer.confidence is None else answer.confidence.tolist()
-        self._recorder._add(  # noqa: SLF001 - of this file
-            [
-                {**row, "prediction": label, "confidence": sure, "latency_s": taken, "error": None}
-                for row, label, sure in zip(rows, labels, confidence, strict=True)
-            ]
-        )
+        sure = answer.confidence
+        found = {"prediction": answer.labels.tolist(), "error": [None] * table.num_rows}
+        self._log(table, {**found, "confidence": [None] * table.num_rows if sure is None else sure.tolist()}, began)
         return answer
+
+    def _log(self, table: pa.Table, said: Mapping[str, list[object]], began: float) -> None:
+        taken = time.perf_counter() - began
+        if not table.num_rows:
+            return
+        told = {**said, "latency_s": [taken] * table.num_rows}
+        added = as_table(list(told), list(zip(*told.values(), strict=True)))
+        self._recorder.log_batch(pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **_of(added)}))
+
+
+def _of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        raise ValueError(f"column time holds {column.type}; it must hold timestamps with a timezone")
+    return column.cast(TIME)
 
 
 def _check_time(at: object) -> None:

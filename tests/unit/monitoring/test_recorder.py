@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -86,15 +88,18 @@ def test_inputs_called_like_recorded_columns_are_refused(tmp_path: Path) -> None
 
 
 def test_a_full_buffer_and_a_waiting_one_are_written(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, model=ROOT, flush_rows=3, flush_s=0.05)
-    for i in range(4):
-        recorder.log({"x": i, "prediction": 1})
-    assert len(read(tmp_path)) >= 3
-    deadline = time.monotonic() + 10
-    while len(read(tmp_path)) < 4 and time.monotonic() < deadline:
+    full, waiting = tmp_path / "full", tmp_path / "waiting"
+    recorders = [Recorder(full, model=ROOT, flush_rows=3, flush_s=3600), Recorder(waiting, model=ROOT, flush_s=0.05)]
+    for recorder in recorders:
+        for i in range(3):
+            recorder.log({"x": i, "prediction": 1})
+    deadline = time.monotonic() + 30
+    while not (any(full.glob("**/*.parquet")) and any(waiting.glob("**/*.parquet"))) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert len(read(tmp_path)) == 4
-    recorder.close()
+    assert [row["x"] for row in read(full)] == [0, 1, 2]
+    for recorder in recorders:
+        recorder.close()
+    assert [row["x"] for row in read(waiting)] == [0, 1, 2]
 
 
 def test_threads_share_a_recorder_and_no_row_is_lost(tmp_path: Path) -> None:
@@ -138,6 +143,7 @@ def test_memory_is_bounded_and_what_is_lost_is_told(tmp_path: Path) -> None:
     recorder = Recorder(folder, model=ROOT, flush_rows=2)
     for i in range(2 * KEPT + 10):
         recorder.log({"x": i, "prediction": 1})
+    recorder.flush()
     assert recorder.lost == 10
     with pytest.raises(StorageError, match=f"{2 * KEPT + 10:,} recorded rows"):
         recorder.close()
@@ -231,3 +237,50 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     reader.join()
     assert seen == sorted(seen)
     assert len(read(tmp_path)) == 401
+
+
+def test_a_batch_is_recorded_as_its_rows_are(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "x": [1, 2],
+            "prediction": ["a", "b"],
+            "request_id": ["mine", None],
+            "time": pa.array([NOW, None], pa.timestamp("ms", tz="Europe/Berlin")),
+            "model": pa.array([None, "cd" * 32], pa.string()),
+        }
+    )
+    with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
+        ids = recorder.log_batch(table)
+        assert recorder.log_batch(table.slice(0, 0)) == []
+    rows = read(tmp_path)
+    assert [row["request_id"] for row in rows] == ids
+    assert ids[0] == "mine" != ids[1]
+    assert [row["time"] for row in rows] == [NOW, NOW + timedelta(minutes=1)]
+    assert [row["model"] for row in rows] == [ROOT, "cd" * 32]
+
+
+@pytest.mark.parametrize("times", [pa.array([NOW.replace(tzinfo=None)]), pa.array(["2026-03-01"])])
+def test_a_batch_without_timezones_is_refused(tmp_path: Path, times: pa.Array) -> None:
+    recorder = Recorder(tmp_path, model=ROOT)
+    with pytest.raises(ValueError, match="timezone"):
+        recorder.log_batch(pa.table({"prediction": ["a"], "time": times}))
+
+
+def test_rows_of_different_columns_go_into_one_partition(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
+        recorder.log({"x": 1, "prediction": "a"})
+        recorder.log({"y": "two", "prediction": "b"})
+        recorder.log({"x": "three", "y": 4, "prediction": "c"})
+    (file,) = tmp_path.glob("**/*.parquet")
+    assert pq.read_metadata(file).num_rows == 3
+    rows = read(tmp_path)
+    assert [(row["x"], row["y"]) for row in rows] == [("1", None), (None, "two"), ("three", "4")]
+
+
+def test_a_process_that_ends_without_closing_writes_what_waits(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from assay.monitoring.recorder import Recorder;"
+        "Recorder(Path(sys.argv[1]), model='ab', flush_s=3600).log({'x': 1, 'prediction': 1})"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert [row["x"] for row in read(tmp_path)] == [1]
