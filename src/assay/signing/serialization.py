@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from assay.artifacts.listing import ALGORITHMS, Listed, Listing
 from assay.artifacts.manifest import FileDigest, Manifest, TensorDigest
 from assay.errors import ArtifactError
+from assay.formats.base import OPAQUE
 from assay.signing import canonical
 from assay.signing.about import About
 from assay.signing.canonical import malformed
@@ -186,22 +187,25 @@ def _annotations(
     annotations: dict[str, object] = {"size": file.size, "blake3": file.blake3}
     if listing != Listing():
         annotations["sha256"] = file.sha256
-    tensors = [
-        {
-            "name": one.name,
-            "dtype": one.dtype,
-            "shape": list(one.shape),
-            "start": one.start,
-            "end": one.end,
-            "blake3": one.blake3,
-        }
-        for one in manifest.by_file.get(file.name, {}).values()
-    ]
+    tensors = [_tensor(one) for one in manifest.by_file.get(file.name, {}).values()]
     if tensors:
         annotations["tensors"] = tensors
     if callables is not None:
         annotations["globals"] = sorted(callables)
     return annotations
+
+
+def _tensor(one: TensorDigest) -> dict[str, object]:
+    tensor: dict[str, object] = {
+        "name": one.name,
+        "dtype": one.dtype,
+        "shape": list(one.shape),
+        "start": one.start,
+        "end": one.end,
+        "blake3": one.blake3,
+    }
+    # A tensor without it has its elements as they lie there; what is no tensor says so by its type.
+    return tensor if one.content in ("", one.blake3) else {**tensor, "content": one.content}
 
 
 def _serialization(value: object, what: str) -> tuple[Listing, tuple[str, ...] | None]:
@@ -211,11 +215,13 @@ def _serialization(value: object, what: str) -> tuple[Listing, tuple[str, ...] |
     method, algorithm = found["method"], found["hash_type"]
     if method not in ("files", "shards"):
         raise malformed(what, f"it signs {str(method)[:40]!r}, wanted 'files' or 'shards'")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise malformed(what, f"its digests are {str(algorithm)[:40]!r}, wanted one of {', '.join(ALGORITHMS)}")
     if ("shard_size" in found) != (method == "shards"):
         raise malformed(what, "a shard size goes with shards, and shards with a shard size")
     size = _shard_size(found["shard_size"], what) if method == "shards" else 0
+    if size and isinstance(algorithm, str):  # model_signing 0.3 to 1.0
+        algorithm = algorithm.removesuffix(f"-sharded-{size}")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise malformed(what, f"its digests are {str(algorithm)[:40]!r}, wanted one of {', '.join(ALGORITHMS)}")
     if not isinstance(found["allow_symlinks"], bool):
         raise malformed(what, "allow_symlinks is neither true nor false")
     if "ignore_paths" not in found:
@@ -315,16 +321,20 @@ def _tensors(resource: _Resource, what: str) -> list[TensorDigest]:
         return []
     found: list[TensorDigest] = []
     for value in canonical.sequence(resource.annotations.get("tensors", []), what=what):
-        one = canonical.record(value, _TENSOR, what=what)
+        one = canonical.record(value, _TENSOR, ("content",), what=what)
+        dtype = canonical.string(one["dtype"], what=what)
+        blake3 = canonical.hexadecimal(one["blake3"], 64, what=what)
+        content = canonical.hexadecimal(one["content"], 64, what=what) if "content" in one else blake3
         found.append(
             TensorDigest(
                 file=resource.name,
                 name=canonical.string(one["name"], what=what, empty=True),  # safetensors lets a tensor have no name
-                dtype=canonical.string(one["dtype"], what=what),
+                dtype=dtype,
                 shape=tuple(canonical.whole(size, what=what) for size in canonical.sequence(one["shape"], what=what)),
                 start=canonical.whole(one["start"], what=what),
                 end=canonical.whole(one["end"], what=what),
-                blake3=canonical.hexadecimal(one["blake3"], 64, what=what),
+                blake3=blake3,
+                content="" if dtype == OPAQUE else content,
             )
         )
     return found

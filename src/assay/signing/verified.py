@@ -76,6 +76,7 @@ class Passed:
         root: Root digest of the files as they are here.
         identity: Who signed.
         key_id: With which key.
+        checked: By which digests of files: ``both`` SHA-256 and BLAKE3, or the one that it was.
         warnings: Worth knowing, no reason to refuse.
     """
 
@@ -83,6 +84,7 @@ class Passed:
     root: str
     identity: str
     key_id: str
+    checked: str
     warnings: tuple[Finding, ...]
 
 
@@ -95,6 +97,9 @@ class VerifiedModel:
         about: Name, version, expiry and companion statements; None when the signature says none.
         signer: Who signed, as the trust store or certificate names them.
         key_id: Hex SHA-256 of the signer's public PEM text; "" when nobody checked.
+        checked: Which digests of the files were held against the signed ones: ``both`` (SHA-256 and
+            BLAKE3), ``sha256``, ``blake3``, or ``blake2b``. A signer can have signed two contents at
+            once, one by each digest; only ``both`` tells.
     """
 
     def __init__(self, case: Case, bundle: Bundle, passed: Passed, snapshot: Snapshot | None) -> None:
@@ -106,6 +111,7 @@ class VerifiedModel:
         self.about: About | None = bundle.about
         self.signer = passed.identity
         self.key_id = passed.key_id
+        self.checked = passed.checked
         self._warnings = list(passed.warnings)
 
     @property

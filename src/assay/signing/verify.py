@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from assay.artifacts.compare import compare
-from assay.artifacts.digest import chunks
+from assay.artifacts.hashing import Report
 from assay.artifacts.manifest import Manifest
-from assay.artifacts.measure import measure
 from assay.artifacts.names import shown
-from assay.artifacts.reading import covered, measure_rest
-from assay.artifacts.relist import on_disk, relist
-from assay.artifacts.snapshot import Snapshot
+from assay.artifacts.reading import covered
 from assay.errors import ArtifactError, BundleError, VerificationError
 from assay.findings import Finding, Severity
+from assay.signing import measuring
 from assay.signing.bundle import Bundle
 from assay.signing.moment import Moment
 from assay.signing.reading import parse
 from assay.signing.sign import Log, default_signature
 from assay.signing.signers import SignerRule, signatory
 from assay.signing.store import read_bounded
-from assay.signing.verified import Case, Passed, VerifiedModel, name_of, refusing, take_snapshot
+from assay.signing.verified import Case, Passed, VerifiedModel, name_of, take_snapshot
 from assay.storage.clock import from_text
 
 if TYPE_CHECKING:
@@ -62,6 +59,8 @@ def verify(
     authorities: TimestampAuthorities | None = None,
     hold: bool = False,
     defer: bool = False,
+    digests: Literal["fast", "both"] = "fast",
+    report: Report | None = None,
 ) -> VerifiedModel:
     """Check that a model's files are those that the right person signed.
 
@@ -82,6 +81,11 @@ def verify(
         defer: Leave the signed tensors of safetensors files to ``load("safetensors")``, which checks
             each one when it reads it, so that nothing is read twice; all else is checked now. Until
             then ``root`` is what was signed, not what is there, and a finding says so.
+        digests: With ``fast``, BLAKE3 of each file is enough where the signature lists it, which is
+            several times as fast; ``both`` also checks SHA-256 and each tensor, so that a signer cannot
+            have signed two contents at once. What was not seen here before (``versions``) is always
+            checked with both, and so is a copy that is held. ``checked`` of the answer says which it was.
+        report: Called with the number of bytes hashed since the last call, from any thread.
 
     Returns:
         The verified model; close it when it was held or loaded.
@@ -96,13 +100,19 @@ def verify(
     place = default_signature(path) if signature is None else signature
     case = Case(path, place, name, tuple(ignore), now, log, on_refusal)
     bundle = _read(case)
+    thorough = digests == "both" or (versions is not None and _new_here(bundle, versions))
     with ExitStack() as undo:
         snapshot = undo.enter_context(take_snapshot(case, bundle.claim.ignore)) if hold else None
-        found = _measured(case, bundle, defer=defer) if snapshot is None else snapshot.manifest()
-        found = _relisted(case, bundle, found, snapshot)
+        if snapshot is not None:
+            found = snapshot.manifest()
+        elif defer and not thorough:
+            found = measuring.all_but_tensors(case, bundle)
+        else:
+            found = measuring.measured(case, bundle, thorough=thorough, report=report)
+        found = measuring.relisted(case, bundle, found, snapshot)
         passed = _judge(case, bundle, found, signers, versions=versions, authorities=authorities)
-        if defer:
-            passed = replace(passed, warnings=(*passed.warnings, *_deferred(passed.claim)))
+        if defer and not thorough:
+            passed = replace(passed, checked="blake3", warnings=(*passed.warnings, *_deferred(passed.claim)))
         model = VerifiedModel(case, bundle, passed, snapshot)
         undo.pop_all()
     return model
@@ -132,17 +142,20 @@ def _judge(
         warnings += [finding for one in who.each() for finding in one.findings]
     except VerificationError as err:
         findings += err.findings or (_against("signature.refused", bundle, err.message),)
-    claim, mismatch = _claim_for(bundle, found)
+    claim, mismatch = measuring.claim_for(bundle, found)
+    # Where these two differ the files do too, and are refused. BLAKE3 alone gives another root than the signed one.
+    root = measuring.root(claim) if claim.listing is None else found.root
     findings += [*mismatch, *compare(claim, found), *_misnamed(bundle, case.name), *_expiry(bundle, case.now)]
     if versions is not None:
-        against, remarks = _rollback(bundle, versions, found.root)
+        against, remarks = _rollback(bundle, versions, root)
         findings += against
         warnings += remarks
     if findings:
         raise case.refuse(findings, name=name_of(bundle.about, claim))
     if versions is not None and bundle.about is not None:
-        versions.remember(bundle.about.name, bundle.about.version, found.root, case.now)
-    return Passed(_completed(claim, found), found.root, identity, key_id, tuple(warnings))
+        versions.remember(bundle.about.name, bundle.about.version, root, case.now)
+    checked = measuring.checked(claim, found)
+    return Passed(measuring.completed(claim, found), root, identity, key_id, checked, tuple(warnings))
 
 
 def _read(case: Case) -> Bundle:
@@ -156,59 +169,6 @@ def _read(case: Case) -> Bundle:
         raise case.refuse([Finding("signature.missing", name, Severity.CRITICAL, detail)], name=name) from err
     except BundleError as err:
         raise case.refuse(err.findings, name=name, kind=BundleError) from err
-
-
-def _measured(case: Case, bundle: Bundle, *, defer: bool) -> Manifest:
-    ignore = (*case.ignore, *bundle.claim.ignore)
-    with refusing(case):
-        if defer:
-            claim = _named(bundle, Path(os.path.abspath(case.path)).name)  # noqa: PTH100  a link keeps its own name
-            return measure_rest(case.path, claim, ignore=ignore, signature=case.signature)
-        return measure(case.path, ignore=ignore, signature=case.signature, collect=True)
-
-
-def _relisted(case: Case, bundle: Bundle, found: Manifest, snapshot: Snapshot | None) -> Manifest:
-    """What was found, with the digests that this signature lists: shards or BLAKE2b are not measured otherwise."""
-    listing = bundle.claim.listing
-    if listing is None:
-        return found
-    claim, _ = _claim_for(bundle, found)
-    wanted = {file.name: len(file.listed.digests) for file in claim.files if file.listed is not None}
-    if snapshot is not None:
-        return relist(found, listing, lambda name: chunks(snapshot.view(name)), at_most=wanted)
-    ignore = (*case.ignore, *bundle.claim.ignore)
-    with refusing(case), on_disk(case.path, ignore=ignore, signature=case.signature) as read:
-        return relist(found, listing, read, at_most=wanted)
-
-
-def _completed(claim: Manifest, found: Manifest) -> Manifest:
-    """The claim with the digests measured where it has none of its own, once both are known to be the same bytes."""
-    if claim.listing is None:
-        return claim
-    pairs = ((file, found.by_name[file.name]) for file in claim.files)
-    files = (
-        replace(signed, sha256=signed.sha256 or have.sha256, blake3=signed.blake3 or have.blake3)
-        for signed, have in pairs
-    )
-    return replace(claim, files=tuple(files))
-
-
-def _claim_for(bundle: Bundle, found: Manifest) -> tuple[Manifest, list[Finding]]:
-    """The signed manifest with the name of a single file filled in, which its signature leaves open."""
-    if not bundle.single:
-        return bundle.claim, []
-    if [file.name for file in found.files] != [found.name]:
-        detail = "the signature is of a single file, but a folder was found"
-        return bundle.claim, [_against("signature.single-file", bundle, detail)]
-    return _named(bundle, found.name), []
-
-
-def _named(bundle: Bundle, name: str) -> Manifest:
-    if not bundle.single:
-        return bundle.claim
-    (file,) = bundle.claim.files
-    tensors = tuple(replace(tensor, file=name) for tensor in bundle.claim.tensors)
-    return replace(bundle.claim, files=(replace(file, name=name),), tensors=tensors)
 
 
 def _remarks(bundle: Bundle) -> list[Finding]:
@@ -240,6 +200,12 @@ def _expiry(bundle: Bundle, now: datetime) -> list[Finding]:
         return []
     detail = f"the signature of {about.name} version {about.version} expired on {about.expires}; sign it again"
     return [_against("signature.expired", bundle, detail)]
+
+
+def _new_here(bundle: Bundle, versions: VersionMemory) -> bool:
+    """Whether these bytes were not verified here before: then nobody checked both digests yet."""
+    about = bundle.about
+    return about is None or versions.seen(about.name) != (about.version, measuring.root(bundle.claim))
 
 
 def _rollback(bundle: Bundle, versions: VersionMemory, root: str) -> tuple[list[Finding], list[Finding]]:

@@ -31,7 +31,7 @@ ABOUT = About("spam", 3, "2026-03-01T12:00:00.000000Z", "2027-03-01T12:00:00.000
 MANIFEST = Manifest(
     name="model",
     files=(FileDigest("a-b", 8, ONE, TWO), FileDigest("a/b.safetensors", 12, TWO, ONE)),
-    tensors=(TensorDigest("a/b.safetensors", "w", "F32", (1, 2), 4, 12, ONE),),
+    tensors=(TensorDigest("a/b.safetensors", "w", "F32", (1, 2), 4, 12, ONE, ONE),),
     ignore=(".git", "model.sig"),
 )
 
