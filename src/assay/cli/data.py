@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.here import now, open_project, telling
-from assay.cli.output import json_option, print_findings, print_json, progress
+from assay.cli.output import Written, json_option, print_findings, print_json, progress
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
 
@@ -27,9 +27,7 @@ def data() -> None:
 @data.command()
 @click.argument("table")
 @label_option
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Write the fingerprint here, and TABLE.rows.bin beside."
-)
+@click.option("--output", type=Written(), help="Write the fingerprint here, and TABLE.rows.bin beside.")
 @json_option
 def fingerprint(table: str, *, label: str | None, output: Path | None, as_json: bool) -> None:
     """Digests of TABLE (CSV, Parquet, a folder or glob): its files, its rows in and out of order, its features."""

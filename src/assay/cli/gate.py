@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project, read_key
-from assay.cli.output import json_option, print_json
+from assay.cli.output import Written, json_option, print_json
 from assay.errors import ConfigError
 
 
 @click.command()
 @click.argument("name")
 @click.option("--requester", help="Identity that asks, who may not approve; default: you.")
-@click.option("--vsa", type=click.Path(path_type=Path), help="Write a signed verification summary (SLSA VSA) here.")
+@click.option("--vsa", type=Written(), help="Write a signed verification summary (SLSA VSA) here.")
 @click.option("--key", metavar="KEY", help="Key that signs the summary.")
 @json_option
 def gate(*, name: str, requester: str | None, vsa: Path | None, key: str | None, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import json_option, print_json, print_table
+from assay.cli.output import Written, json_option, print_json, print_table
 
 
 @click.group()
@@ -78,7 +78,7 @@ def resolve(number: int, *, reason: str, as_json: bool) -> None:
 
 @incident.command()
 @click.argument("number", type=click.IntRange(1, 2**31 - 1))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Written())
 @json_option
 def export(number: int, file: Path, *, as_json: bool) -> None:
     """Write the evidence bundle of an incident: a zip that verifies offline."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import json_option, print_findings, print_json, print_table
+from assay.cli.output import Written, json_option, print_findings, print_json, print_table
 from assay.errors import ConfigError
 
 SHOWN = 30
@@ -79,7 +79,7 @@ def prove(position: int, *, as_json: bool) -> None:
 
 
 @log.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Written())
 def export(file: Path) -> None:
     """Write all entries and the newest checkpoint to FILE, as JSON lines."""
     from assay.project.auditing import export_log

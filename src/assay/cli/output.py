@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +21,26 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 MOST_FINDINGS = 40  # lines of findings a person is shown; --json has them all
+
+
+class Written(click.Path):
+    """A file that a command will write: that it can is checked before the work begins, not after."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Take the path; a folder in its place, a missing or a locked folder above it is wrong use."""
+        path = Path(value)
+        if path.is_dir():
+            self.fail(f"{path} is a folder; give a file to write", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"{path} cannot be written: there is no folder {path.parent}", param, ctx)
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            self.fail(f"{path} cannot be written: check its owner and mode", param, ctx)
+        return path
 
 
 def print_json(data: Mapping[str, object]) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project, read_key, telling
-from assay.cli.output import json_option, print_json, print_table, progress
+from assay.cli.output import Written, json_option, print_json, print_table, progress
 
 
 @click.command()
 @click.argument("name")
 @click.option("--suite", help="FILE:NAME of another suite than that of assay.toml.")
 @click.option("--key", metavar="KEY", help="Key that signs the result, so that the gate counts it.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Also write the report here as JUnit XML.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Also write the report here as Markdown.")
+@click.option("--junit", type=Written(), help="Also write the report here as JUnit XML.")
+@click.option("--markdown", type=Written(), help="Also write the report here as Markdown.")
 @json_option
 def validate(
     *, name: str, suite: str | None, key: str | None, junit: Path | None, markdown: Path | None, as_json: bool

@@ -382,3 +382,25 @@ def test_every_verb_explains_itself(verb: str, nowhere: Path) -> None:
     assert answer.code == 0
     assert answer.out.startswith(f"Usage: assay {verb}")
     assert list(nowhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("validate", "spam", "--junit"),
+        ("validate", "spam", "--markdown"),
+        ("gate", "spam", "--vsa"),
+        ("incident", "export", "1"),
+        ("log", "export"),
+        ("data", "fingerprint", "data/training.csv", "--output"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(("place", "said"), [("no/such/out", "no folder no/such"), ("data", "is a folder")])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    here: Path, words: tuple[str, ...], place: str, said: str
+) -> None:
+    size = open_project().log.size()
+    typed(*words, place).refused(2, said)
+    assert open_project().log.size() == size
+    assert not (here / "no").exists()
