@@ -167,8 +167,13 @@ def _directory(content: Content) -> tuple[int, int, int]:
     )
     if mark != b"PK\x05\x06" or comment:
         raise FormatError("the file does not end with a ZIP end record (cut off, or trailing bytes)")
-    if _BIG16 in {here, count} or _BIG32 in {length, start}:
-        at, disk, first_disk, here, count, length, start = _end64(content, at)
+    narrow = (disk, first_disk, here, count, length, start)
+    # PyTorch writes the wide record always: readers prefer it wherever it is.
+    if _BIG16 in narrow or _BIG32 in narrow or content.read(max(at - _LOCATOR.size, 0), 4) == b"PK\x06\x07":
+        at, *wide = _end64(content, at)
+        if any(said not in {found, _BIG16, _BIG32} for said, found in zip(narrow, wide, strict=True)):
+            raise FormatError("the end record and the ZIP64 end record disagree")
+        disk, first_disk, here, count, length, start = wide
     if disk or first_disk or here != count:
         raise FormatError("the archive spans several files")
     if length > MAX_DIRECTORY_BYTES:

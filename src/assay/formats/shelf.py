@@ -11,6 +11,10 @@ from assay.formats.base import Content, Format
 TABLE: dict[str, str] = {
     ".safetensors": "assay.formats.safetensors:Safetensors",
     ".onnx": "assay.formats.onnx:Onnx",
+    ".pt": "assay.formats.torch:TorchZip",
+    ".pth": "assay.formats.torch:TorchZip",
+    ".bin": "assay.formats.torch:TorchZip",
+    ".ckpt": "assay.formats.torch:TorchZip",
     ".gguf": "assay.formats.gguf:Gguf",
     ".npy": "assay.formats.npy:Npy",
     ".npz": "assay.formats.npz:Npz",
