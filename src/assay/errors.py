@@ -90,6 +90,12 @@ class PolicyError(AssayError):
     """A release policy is empty, contradictory or not signed as it must be."""
 
 
+class PolicyTamperedError(PolicyError):
+    """The trust store or the policy is not what was set, logged or signed: somebody changed it."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class ReleaseRefusedError(AssayError):
     """The gate does not admit the model: it may not go live."""
 

@@ -12,6 +12,7 @@ import click
 
 from assay.cli.here import PASSPHRASE, now, open_project, secret
 from assay.cli.output import json_option, print_json, print_table
+from assay.cli.root import root, seal
 from assay.errors import KeyFileError
 from assay.storage.clock import utc_text
 
@@ -101,6 +102,26 @@ def revoke(key_id: str, *, since: datetime | None, as_json: bool) -> None:
 
 
 @keys.command()
+@click.argument("identity")
+@click.argument("public", type=click.Path(path_type=Path))
+@click.option("--overlap", default="30d", show_default=True, help="How long the keys until now still count: 12h, 30d.")
+@json_option
+def rotate(identity: str, public: Path, *, overlap: str, as_json: bool) -> None:
+    """Let the key in the file PUBLIC count as IDENTITY, and its keys until now no longer than an overlap."""
+    from assay.project.people import rotate_key
+    from assay.storage.clock import parse_span
+
+    key, old = rotate_key(open_project(), identity, public, overlap=parse_span(overlap), now=now())
+    if as_json:
+        print_json({"identity": key.identity, "key_id": key.key_id, "former": {one.key_id: one.until for one in old}})
+        return
+    click.echo(f"{key.key_id} now counts as {key.identity}")
+    for one in old:
+        click.echo(f"  {one.key_id[:16]} counts until {one.until}")
+    click.echo("sign again with the new key until then: without a timestamp, old signatures end with their key")
+
+
+@keys.command()
 @click.argument("path", metavar="KEY", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The backup; never overwritten.")
 @json_option
@@ -134,11 +155,15 @@ def list_keys(places: tuple[Path, ...], *, as_json: bool) -> None:
     if as_json:
         data: dict[str, object] = {"files": [file.as_json() for file in found]}
         if project is not None:
-            data = {"keys": [key.as_json() for key in project.trust.keys], "digest": project.trust.digest, **data}
+            data = {
+                "keys": [key.as_json() for key in project.stored_trust.keys],
+                "digest": project.stored_trust.digest,
+                **data,
+            }
         print_json(data)
         return
     if project is not None:
-        _print_trusted(project.trust)
+        _print_trusted(project.stored_trust)
     rows = [(file.path, file.key_id[:16] or "?", file.algorithm or "?", file.state) for file in found]
     if rows or project is None:
         print_table(("key file", "key", "kind", "state"), rows)
@@ -164,3 +189,7 @@ def _state(until: str | None, revoked: str | None, today: str) -> str:
     if revoked and revoked <= today:
         return f"revoked {revoked[:10]}"
     return "expired" if until and until <= today else "trusted"
+
+
+keys.add_command(root)
+keys.add_command(seal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from assay.errors import ConfigError, KeyFileError, VerificationError
@@ -52,7 +52,7 @@ def trust_key(project: Project, identity: str, public: Path, *, until: datetime 
     """
     end = until.replace(tzinfo=UTC) if until and until.tzinfo is None else until
     verifier = read_public(public)
-    store = project.trust.trust(identity, verifier.public_pem(), since=now, until=end)
+    store = project.stored_trust.trust(identity, verifier.public_pem(), since=now, until=end)
     project.places.trust.parent.mkdir(parents=True, exist_ok=True)
     signing_store.write(project.places.trust, store)
     key = next(key for key in store.keys if key.key_id == verifier.key_id)
@@ -73,7 +73,7 @@ def revoke_key(project: Project, key_id: str, *, at: datetime | None, now: datet
     Raises:
         KeyFileError: No key, or more than one, begins so.
     """
-    store = project.trust
+    store = project.stored_trust
     meant = [key for key in store.keys if key.key_id.startswith(key_id.lower())]
     if len(meant) != 1 or not key_id:
         raise KeyFileError(f"{len(meant)} trusted keys begin with {key_id!r}, one is wanted: see assay keys list")
@@ -84,3 +84,31 @@ def revoke_key(project: Project, key_id: str, *, at: datetime | None, now: datet
     data = {"identity": key.identity, "key_id": key.key_id, "revoked": key.revoked, "trust_digest": store.digest}
     project.log.append("key.revoked", key.identity, data, actor=project.actor, now=now)
     return key
+
+
+def rotate_key(
+    project: Project, identity: str, public: Path, *, overlap: timedelta, now: datetime
+) -> tuple[TrustedKey, tuple[TrustedKey, ...]]:
+    """Let a new key count as an identity, and its keys until now no longer than an overlap.
+
+    Returns:
+        The new key, and the old ones with their end.
+
+    Raises:
+        KeyFileError: The file holds no key we verify with.
+        PolicyError: The identity has no key to rotate, or the new one is there already.
+    """
+    verifier = read_public(public)
+    before = project.stored_trust
+    store = before.rotate(identity, verifier.public_pem(), now=now, overlap=overlap)
+    signing_store.write(project.places.trust, store)
+    key = next(key for key in store.keys if key.key_id == verifier.key_id)
+    old = tuple(one for one in store.keys_of(identity) if one not in before.keys and one is not key)
+    data = {
+        "identity": identity,
+        "key_id": key.key_id,
+        "former": {one.key_id: one.until for one in old},
+        "trust_digest": store.digest,
+    }
+    project.log.append("key.rotated", identity, data, actor=project.actor, now=now)
+    return key, old

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import LogError, PolicyError
+from assay.errors import LogError, PolicyTamperedError
 from assay.project import config as toml
 from assay.project.config import ModelConfig, ProjectConfig
 from assay.signing import store as signing_store
@@ -46,6 +46,11 @@ class Places:
     def trust(self) -> Path:
         """The trust store."""
         return self.folder / "trust.json"
+
+    @property
+    def seal(self) -> Path:
+        """The root key's signature over the trust store and the policy."""
+        return self.folder / "trust.seal.json"
 
     @property
     def log_key(self) -> Path:
@@ -149,15 +154,31 @@ class Project:
         """Whose keys count; read anew each time, since a revocation must count at once.
 
         Raises:
-            PolicyError: The file is malformed, or is not the store that the log tells of: a key was slipped in.
+            PolicyError: The file is malformed.
+            PolicyTamperedError: It is not the store that the log tells of, as when a key was slipped in, or a root
+                key is set that did not sign it and the policy.
+        """
+        from assay.project.sealing import check_seal
+
+        store = self.stored_trust
+        check_seal(self, store)
+        return store
+
+    @property
+    def stored_trust(self) -> TrustStore:
+        """The trust store as the log tells of it, signed by a root key or not yet: for changing it only.
+
+        Raises:
+            PolicyError: The file is malformed.
+            PolicyTamperedError: It is not the store that the log tells of.
         """
         if not self.places.trust.exists():
             return TrustStore()  # nobody is trusted: nothing verifies until keys are trusted again
         store = signing_store.read(self.places.trust)
-        logged = self.log.entries(kinds=["key.trusted", "key.revoked"])
+        logged = self.log.entries(kinds=["key.trusted", "key.revoked", "key.rotated"])
         if store.digest != (logged[-1].entry.data.get("trust_digest") if logged else None):
             known = f"entry {logged[-1].position} of the log" if logged else "the log, which knows of no key,"
-            raise PolicyError(
+            raise PolicyTamperedError(
                 f"{self.places.trust} is not the trust store that {known} tells of: somebody changed it by hand. "
                 "Restore it from a backup, or remove it and trust each key again with assay keys trust"
             )

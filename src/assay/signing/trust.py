@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from assay.errors import AssayError, KeyFileError, PolicyError, VerificationError
 from assay.findings import Finding, Severity
@@ -50,6 +50,11 @@ class TrustedKey:
                 _moment(time)
         if self.since is not None and self.until is not None and _moment(self.since) >= _moment(self.until):
             raise PolicyError(f"the key {self.key_id[:16]} of {self.identity} is trusted for no moment at all")
+
+    def is_trusted(self, at: datetime) -> bool:
+        """Whether it is trusted at a time."""
+        begun = self.since is None or _moment(self.since) <= at
+        return begun and all(end is None or at < _moment(end) for end in (self.until, self.revoked))
 
     def verifier(self) -> PemVerifier:
         """The key, ready to verify.
@@ -146,6 +151,30 @@ class TrustStore:
             until=None if until is None else utc_text(until),
         )
         return TrustStore((*self.keys, key))
+
+    def rotate(self, identity: str, public_pem: bytes, *, now: datetime, overlap: timedelta) -> TrustStore:
+        """Return a store that trusts a new key of an identity, and its others no longer than an overlap.
+
+        Args:
+            identity: Whose keys.
+            public_pem: The new key.
+            now: From when on it is trusted.
+            overlap: For how long the others still are; what they signed counts on with a trusted timestamp only.
+
+        Raises:
+            PolicyError: The identity has no key that is trusted now, or the new key is there already.
+        """
+        try:
+            end = now + overlap
+        except OverflowError as err:
+            raise PolicyError("an overlap beyond the year 9999 cannot be written: choose a shorter one") from err
+        mine = [key for key in self.keys_of(identity) if key.is_trusted(now)]
+        if not mine:
+            raise PolicyError(f"{identity} has no trusted key to rotate: assay keys trust adds the first one")
+        sooner = [key for key in mine if key.until is None or _moment(key.until) > end]
+        ended = {key.key_id: replace(key, until=utc_text(end)) for key in sooner}
+        kept = TrustStore(tuple(ended.get(key.key_id, key) for key in self.keys))
+        return kept.trust(identity, public_pem, since=now)
 
     def revoke(self, key_id: str, *, at: datetime) -> TrustStore:
         """Return a store that refuses what this key signed, from ``at`` on.
