@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.cli.apart import keep_path, keep_records, keeping_options, ready, second_place
 from assay.cli.here import key_option, now, open_project, project_file, read_key
-from assay.cli.output import json_option, print_json, progress
+from assay.cli.output import hashing, json_option, print_json
 from assay.errors import ConfigError
 from assay.project import config
 
@@ -37,6 +38,7 @@ def model_named(word: str) -> bool:
 @ignore_option
 @click.option("--expires", type=click.DateTime(), help="The signature counts until this moment (UTC).")
 @click.option("--timestamp-url", help="Have the signature stamped by this RFC 3161 authority (http or https).")
+@keeping_options
 @json_option
 def sign(
     *,
@@ -46,6 +48,9 @@ def sign(
     ignore: tuple[Path, ...],
     expires: datetime | None,
     timestamp_url: str | None,
+    second_store: str | None,
+    record_in: str | None,
+    print_record: Path | None,
     as_json: bool,
 ) -> None:
     """Sign a model by PATH, or by its NAME in assay.toml (then also a known-good copy and an audit entry)."""
@@ -53,11 +58,13 @@ def sign(
     end = expires.replace(tzinfo=UTC) if expires else None
     if end is not None and end <= now():
         raise ConfigError(f"--expires {end:%Y-%m-%d %H:%M} UTC is past: the signature would never count")
+    ready(print_record)
+    second = second_place(second_store)
     if model_named(what):
         from assay.project.integrity import sign_model
 
         project = open_project()
-        with progress(f"signing {what}"):
+        with hashing(f"signing {what}", project.config.model(what).path) as report:
             signed, extra = sign_model(
                 project,
                 what,
@@ -66,6 +73,8 @@ def sign(
                 ignore=ignore,
                 signature=signature,
                 timestamp_url=timestamp_url,
+                second=second,
+                report=report,
                 now=now(),
             )
         project.tell(now())
@@ -78,7 +87,7 @@ def sign(
         about = None
         if end is not None:
             about = About(name=Path(what).resolve().name, version=0, created=utc_text(now()), expires=utc_text(end))
-        with progress(f"signing {what}"):
+        with hashing(f"signing {what}", Path(what)) as report:
             signed = sign_path(
                 Path(what),
                 signer,
@@ -86,9 +95,14 @@ def sign(
                 ignore=ignore,
                 about=about,
                 stamp=stamper(timestamp_url, None, now()),
+                report=report,
                 now=now(),
             )
-        extra = {"note": "no audit entry: signed by path, not as a model of a project"}
+        extra = {
+            "note": "no audit entry: signed by path, not as a model of a project",
+            **keep_path(second, what, signed),
+        }
+    extra |= keep_records(signed, signer.key_id, print_record=print_record, record_in=record_in)
     _report(signed, signer.key_id, extra, as_json=as_json)
 
 

@@ -19,6 +19,27 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
+def whose_options(command: Command) -> Command:
+    """Add the options that say whose signature counts."""
+    for option in (
+        click.option("--any-identity", is_flag=True, help="Accept whomever the authorities certified."),
+        click.option(
+            "--identity",
+            "identities",
+            multiple=True,
+            help="Whom they must have certified: mail, URI or host; repeatable.",
+        ),
+        click.option(
+            "--certificate-chain",
+            type=click.Path(path_type=Path),
+            help="Certificates (PEM) of the authorities that count.",
+        ),
+        click.option("--public-key", type=click.Path(path_type=Path), help="The one key (PEM) whose signature counts."),
+    ):
+        command = option(command)
+    return command
+
+
 def time_options(command: Command) -> Command:
     """Add the options that say at what time, and with which revocations, a signature is judged."""
     for option in (

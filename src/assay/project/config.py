@@ -84,6 +84,7 @@ class ModelConfig:
     task: str = "classification"
     tier: str = "standard"
     known_good: Path | None = None
+    second_store: str | None = None
     reference: str | None = None
     suite: str | None = None
     training: Training | None = None
@@ -212,6 +213,7 @@ def _model(name: str, data: object, root: Path) -> ModelConfig:
         raise ConfigError(f"{where} is {type(data).__name__}, a table with at least `path` is wanted")
     keys = _Keys(data, where)
     known_good = keys.text("known_good")
+    second = keys.text("second_store")
     reference = keys.text("reference")
     suite = keys.text("suite")
     config = ModelConfig(
@@ -221,6 +223,7 @@ def _model(name: str, data: object, root: Path) -> ModelConfig:
         task=keys.one_of("task", ("classification", "regression")),
         tier=keys.one_of("tier", ("standard", "critical")),
         known_good=root / known_good if known_good else None,
+        second_store=_second(root, second) if second else None,
         reference=_at(root, reference) if reference else None,
         suite=_at(root, suite) if suite else None,
         training=_training(keys.table("training"), f"[models.{name}.training]", root),
@@ -289,6 +292,12 @@ def _policy(data: Mapping[str, object], where: str) -> PolicyTable | None:
 
 def _at(root: Path, path: str) -> str:
     return str(root / path)
+
+
+def _second(root: Path, place: str) -> str:
+    if "://" in place:
+        return place
+    return f"sealed:{root / place.removeprefix('sealed:')}" if place.startswith("sealed:") else _at(root, place)
 
 
 def _near(word: str, known: Iterable[str]) -> str:

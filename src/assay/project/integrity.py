@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from assay.artifacts.measure import measure
 from assay.diagnosis.case import ByteFacts
-from assay.errors import AssayError, LogError, StorageError, VerificationError
+from assay.errors import AssayError, LogError, PolicyTamperedError, StorageError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import checks
+from assay.project.apart import held, keep_apart, place_of
 from assay.project.config import ModelConfig
 from assay.project.data import sign_lineage
 from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
 from assay.project.stamping import authorities, stamper
+from assay.project.versions import LoggedVersions
 from assay.release.store import live_at
 from assay.signing.about import About
 from assay.signing.bundle import Bundle
@@ -26,10 +29,11 @@ from assay.signing.reading import parse
 from assay.signing.sign import Signed, default_signature
 from assay.signing.sign import sign as sign_path
 from assay.signing.signers import Signatory, SignedBy, SignerRule
-from assay.signing.store import StoredVersions, read_bounded
+from assay.signing.store import read_bounded
 from assay.signing.verified import VerifiedModel
 from assay.signing.verify import verify as verify_path
 from assay.storage.clock import utc_text
+from assay.storage.objects import Objects
 
 FINDINGS_IN_LOG = 200
 UNTOLD = "trust.untold"
@@ -45,8 +49,12 @@ def sign_model(
     ignore: Sequence[Path] = (),
     signature: Path | None = None,
     timestamp_url: str | None = None,
+    second: Objects | None = None,
+    report: Report | None = None,
 ) -> tuple[Signed, dict[str, object]]:
-    """Sign a model, bind its lineage statement, keep a known-good copy, and log all of it.
+    """Sign a model, bind its lineage statement, keep known-good copies, and log all of it.
+
+    ``second`` is the second store, in place of that of assay.toml; ``report`` is called with the bytes hashed.
 
     Returns:
         What was signed, and what else was made, by name, for the person who asked.
@@ -58,6 +66,9 @@ def sign_model(
         StorageError: The copy could not be written.
     """
     model = project.config.model(name)
+    second = second or place_of(project, name, now=now)
+    if second is not None:
+        second.names(name)  # a place that cannot be reached is told before anything is signed
     must_count(project, name, signer.key_id, now=now)  # else a good signature would be replaced by one that is refused
     stamp = stamper(timestamp_url or project.config.timestamp_url, authorities(project.config), now)
     memory = LoggedVersions(project)
@@ -80,11 +91,13 @@ def sign_model(
         stamp=stamp,
         log=project.log,
         actor=project.actor,
+        report=report,
         now=now,
     )
     copy = _keep(project, name, signed, about.version, now)
     memory.remember(name, about.version, signed.manifest.root, now)
-    return signed, {"version": about.version, **extra, "known_good": str(copy)}
+    apart = keep_apart(project, name, signed, second, now=now)
+    return signed, {"version": about.version, **extra, "known_good": str(copy), **apart}
 
 
 def _keep(project: Project, name: str, signed: Signed, version: int, now: datetime) -> Path:
@@ -103,48 +116,6 @@ def _keep(project: Project, name: str, signed: Signed, version: int, now: dateti
         scratch.rename(target)
     open_copy(project, name, target, root=signed.manifest.root, now=now).close()
     return target
-
-
-class LoggedVersions:
-    """The newest version of each signed name, from the database and from the log, which nobody can rewrite unseen.
-
-    Args:
-        project: Whose log and database.
-    """
-
-    KINDS = ("model.signed", "model.deployed", "model.rolled-back", "model.restored")
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._stored = StoredVersions(project.state)
-
-    def seen(self, name: str) -> tuple[int, str] | None:
-        """Return the newest version and its root digest; a wiped or older database does not make it forgotten."""
-        stored = self._stored.seen(name)
-        try:
-            logged = self._project.log.entries(kinds=list(self.KINDS), subject=name)
-        except AssayError:  # a broken log has a check of its own and must not hide what is wrong with the model
-            return stored
-        data = logged[-1].entry.data if logged else {}
-        version, root = data.get("version"), data.get("root")
-        if not isinstance(version, int) or not isinstance(root, str):
-            return stored
-        return stored if stored is not None and stored[0] >= version else (version, root)
-
-    def highest(self, name: str) -> int:
-        """Return the highest version there ever was, 0 for none: after a rollback no number is given twice.
-
-        Raises:
-            LogError: The log cannot be read.
-        """
-        logged = self._project.log.entries(kinds=list(self.KINDS), subject=name)
-        versions = [one.entry.data.get("version") for one in logged]
-        stored = self._stored.seen(name)
-        return max([0, *(one for one in versions if isinstance(one, int)), *([stored[0]] if stored else [])])
-
-    def remember(self, name: str, version: int, root: str, now: datetime) -> None:
-        """Note a version that was verified."""
-        self._stored.remember(name, version, root, now)
 
 
 def copy_folder(project: Project, name: str, version: int, root: str) -> Path:
@@ -210,15 +181,20 @@ class _NobodyKnown:
     def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Refuse: but all that is wrong with the files is found and told as well."""
         del when
-        detail = f"whose signatures count cannot be told: {self._trouble.message}"
-        raise VerificationError(detail, [Finding(UNTOLD, bundle.key_id, Severity.CRITICAL, detail)])
+        finding = _untold(self._trouble, bundle.key_id)
+        raise VerificationError(finding.detail, [finding])
+
+
+def _untold(trouble: AssayError, subject: str) -> Finding:
+    detail = f"whose signatures count cannot be told: {trouble.message}"
+    return Finding(UNTOLD, subject, Severity.CRITICAL, detail)
 
 
 def _rule(project: Project, name: str) -> tuple[SignerRule, AssayError | None]:
     """Whose signature counts; with what is in the way when that cannot be told."""
     try:
         return signers(project, name), None
-    except (LogError, StorageError) as err:
+    except (LogError, PolicyTamperedError, StorageError) as err:
         return _NobodyKnown(err), err
 
 
@@ -230,6 +206,10 @@ def verify_model(
     signature: Path | None = None,
     ignore: Sequence[Path] = (),
     hold: bool = False,
+    second: Objects | None = None,
+    further: Callable[[VerifiedModel], None] | None = None,
+    digests: Literal["fast", "both"] = "fast",
+    report: Report | None = None,
 ) -> VerifiedModel:
     """Verify the bytes of a model where they are deployed; the result is logged when refused and dated always.
 
@@ -240,6 +220,11 @@ def verify_model(
         signature: Where its signature is; default beside it.
         ignore: Paths that the signature leaves out.
         hold: Keep a sealed copy, to load from.
+        second: The second store that its signature must agree with, in place of that of assay.toml.
+        further: Raises VerificationError against a model that verifies and is still not the one wanted.
+        digests: ``both`` before anything is decided about the model; ``fast`` is enough to see whether bytes that
+            were once checked by both are still the same.
+        report: Called with the number of bytes hashed since the last call.
 
     Raises:
         VerificationError: Any file, tensor, signature or signer is not as signed; with every reason.
@@ -251,7 +236,8 @@ def verify_model(
         if live is not None and not model.path.exists():
             detail = f"nothing is at {model.path}, where version {live.version} is recorded as live"
             raise VerificationError(detail, [Finding("artifact.gone", name, Severity.CRITICAL, detail)])  # noqa: TRY301
-        verified = verify_path(
+        verify = partial(
+            verify_path,
             model.path,
             signature=signature,
             signers=rule,
@@ -261,17 +247,28 @@ def verify_model(
             versions=LoggedVersions(project),
             authorities=authorities(project.config),
             hold=hold,
+            digests=digests,
+            report=report,
         )
+        second = second or place_of(project, name, now=now)
+        verified = held(project, name, verify, second, signature=signature, further=further)
     except VerificationError as err:
         if trouble is not None and all(finding.rule == UNTOLD for finding in err.findings):
-            checks.could_not_run(project.state, name, "bytes", trouble, now)
+            if isinstance(trouble, PolicyTamperedError):
+                _remember_refusal(project, name, err, now)
+            else:
+                checks.could_not_run(project.state, name, "bytes", trouble, now)
             raise trouble from err
         _remember_refusal(project, name, err, now)
         raise
     except AssayError as err:
+        if isinstance(trouble, PolicyTamperedError):  # a path edited in assay.toml leads to no model, perhaps
+            _remember_refusal(project, name, VerificationError(trouble.message, [_untold(trouble, name)]), now)
+            raise trouble from err
         checks.could_not_run(project.state, name, "bytes", err, now)
         raise
     seen: dict[str, object] = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
+    seen["checked"] = verified.checked
     detail, outcome = f"all {len(verified.manifest.files)} files as signed by {verified.signer}", "pass"
     if live is not None and verified.root != live.root:
         outcome = "unknown"
