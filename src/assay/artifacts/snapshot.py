@@ -26,7 +26,7 @@ from typing import Self
 from assay.artifacts.digest import CHUNK_BYTES
 from assay.artifacts.files import FileEntry, Tree
 from assay.artifacts.manifest import Manifest
-from assay.artifacts.measure import Measured, manifest, measure_open
+from assay.artifacts.measure import measure_descriptors
 from assay.artifacts.names import shown
 from assay.errors import ArtifactError
 from assay.findings import Finding, Severity
@@ -70,7 +70,7 @@ class Snapshot:
                 more files than this process may open.
         """
         with Tree.of(root, ignore=ignore, signature=signature) as tree:
-            _check_memory(tree)
+            check_memory(f"model {shown(tree.name)}", sum(entry.size for entry in tree.entries))
             _check_descriptors(len(tree.entries))
             snapshot = cls(tree.name, tree.ignore, tree.findings)
             try:
@@ -136,11 +136,7 @@ class Snapshot:
             ArtifactError: Nothing could be copied.
         """
         if self._manifest is None:
-            buffer = memoryview(bytearray(CHUNK_BYTES))
-            measured: list[Measured] = [
-                measure_open(name, descriptor, buffer) for name, descriptor in self._descriptors.items()
-            ]
-            self._manifest = manifest(self.name, measured, self._ignore, self._findings, collect=True)
+            self._manifest = measure_descriptors(self.name, self._descriptors, self._ignore, self._findings)
         return self._manifest
 
     def close(self) -> None:
@@ -237,12 +233,20 @@ def _pour(source: int, target: int, size: int, name: str) -> None:
         done += count
 
 
-def _check_memory(tree: Tree) -> None:
-    needed = sum(entry.size for entry in tree.entries)
+def check_memory(what: str, needed: int) -> None:
+    """Refuse early what does not fit into memory.
+
+    Args:
+        what: For the message.
+        needed: Bytes.
+
+    Raises:
+        ArtifactError: Fewer bytes are free.
+    """
     free = _free_memory_bytes()
     if needed > free:
         raise ArtifactError(
-            f"model {shown(tree.name)} has {needed} bytes and {free} bytes of memory are free: loading exactly the "
+            f"{what} has {needed} bytes and {free} bytes of memory are free: loading exactly the "
             f"verified bytes needs {needed - free} bytes more"
         )
 

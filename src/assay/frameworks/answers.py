@@ -64,3 +64,20 @@ def from_scores(scores: np.ndarray, classes: Sequence[object] | None) -> Predict
     distribution = bool((scores >= 0).all() and (np.abs(scores.sum(axis=1) - 1) < 1e-3).all())  # noqa: PLR2004
     confidence = scores[np.arange(len(best)), best] if distribution else None
     return Prediction(labels, confidence, scores, named)
+
+
+def of_yes(probabilities: np.ndarray) -> Prediction:
+    """Probabilities of class 1 of the classes 0 and 1: the likelier is the label, 0 at one half.
+
+    Args:
+        probabilities: Shape (rows,), each 0 to 1.
+    """
+    import numpy as np
+
+    if probabilities.ndim != 1:
+        raise LoadError(f"the model answered with shape {probabilities.shape}; one probability for each row is wanted")
+    return from_probabilities(
+        (probabilities > 0.5).astype(np.int64),  # noqa: PLR2004
+        np.column_stack([1 - probabilities, probabilities]),
+        (0, 1),
+    )

@@ -5,11 +5,12 @@ A plug is given a :class:`ModelFiles`, never a folder that others can write to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from assay.errors import LoadError
+from assay.formats.base import Part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,22 @@ class ModelFiles(Protocol):
 
     def folder(self) -> str:
         """A folder with the model's own file names that leads to exactly these bytes."""
+        ...
+
+
+class TensorFiles(Protocol):
+    """A model's tensors, each of them checked."""
+
+    def parts(self) -> Mapping[str, Part]:
+        """The tensors by name: type, shape and place."""
+        ...
+
+    def read(self, name: str) -> memoryview:
+        """One tensor's checked bytes; writable only when nobody else has this memory."""
+        ...
+
+    def read_all(self) -> Mapping[str, memoryview]:
+        """Every tensor's checked bytes, quicker than one after the other."""
         ...
 
 
@@ -66,7 +83,11 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """A loaded model."""
+    """A loaded model.
+
+    What cannot predict, weights without a network for instance, says so when asked to
+    (:class:`~assay.errors.TableError`) and says what else it offers in its own documentation.
+    """
 
     def predict(self, table: pa.Table) -> Prediction:
         """Predict every row.
@@ -95,6 +116,15 @@ class Framework(Protocol):
             LoadError: They are not a model of this kind, or hold what must not be loaded.
             MissingExtraError: The framework is not installed.
         """
+        ...
+
+
+@runtime_checkable
+class TensorFramework(Protocol):
+    """A plug that can also do without a copy of the model, reading only the tensors that are asked for."""
+
+    def open_tensors(self, tensors: TensorFiles) -> Predictor:
+        """Open tensors that are checked when they are read."""
         ...
 
 

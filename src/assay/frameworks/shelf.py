@@ -11,9 +11,14 @@ from assay.frameworks.function import Function
 
 # Built in; a plug is imported when it is asked for.
 TABLE: dict[str, str] = {
+    "keras": "assay.frameworks.keras:Keras",
+    "lightgbm": "assay.frameworks.lightgbm:Lightgbm",
     "onnx": "assay.frameworks.onnx:Onnx",
     "safetensors": "assay.frameworks.safetensors:SafetensorsFiles",
     "sklearn": "assay.frameworks.sklearn:Sklearn",
+    "torch": "assay.frameworks.torch:Torch",
+    "transformers": "assay.frameworks.transformers:Transformers",
+    "xgboost": "assay.frameworks.xgboost:Xgboost",
 }
 
 

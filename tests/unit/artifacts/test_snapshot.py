@@ -103,13 +103,13 @@ def test_links_are_findings_and_are_not_in_the_copy(model: Path) -> None:
 
 
 def test_what_vanishes_while_copying_is_a_finding(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._check_memory
+    real = module.check_memory
 
-    def vanish(tree: Tree) -> None:
+    def vanish(what: str, needed: int) -> None:
         (model / "a").unlink()
-        real(tree)
+        real(what, needed)
 
-    monkeypatch.setattr(module, "_check_memory", vanish)
+    monkeypatch.setattr(module, "check_memory", vanish)
     with Snapshot.of(model) as snapshot:
         assert [finding.rule for finding in snapshot.manifest().findings] == ["artifact.missing"]
 
