@@ -146,6 +146,20 @@ def _validation_failed(entry: Entry) -> IncidentSpec:
     )
 
 
+def _scan_failed(entry: Entry) -> IncidentSpec:
+    findings = _findings(entry.data)
+    model = _model(entry)
+    return IncidentSpec(
+        kind="integrity",
+        model=model,
+        topic="scan",
+        severity=Severity.CRITICAL,
+        title=f"{model}: the scan found unsafe code",
+        text=_text(entry.data, findings) or "the scan found unsafe code",
+        facts=_unique(_word(finding, "rule") for finding in findings) or ("failed",),
+    )
+
+
 _ALARM_TITLES: Mapping[Kind, str] = {
     "performance": "it does not perform as it did",
     "data": "its inputs look broken",
@@ -241,6 +255,7 @@ _RULES = {
     "data.changed": _data_changed,
     "policy.changed": _policy_changed,
     "validation.failed": _validation_failed,
+    "scan.failed": _scan_failed,
     "monitor.alarm": _alarm,
     "diagnosis.made": _diagnosis,
     "alert.failed": _alert_failed,

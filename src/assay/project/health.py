@@ -190,10 +190,13 @@ def _limits(config: ModelConfig) -> dict[str, timedelta]:
     width = parse_window(config.monitor.window)
     span = width if isinstance(width, timedelta) else timedelta(days=1)  # windows of rows have no span of their own
     limits = checks.limits(tier=config.tier, window=span)
+    if config.policy is not None:
+        limits["scan"] = config.policy.max_age  # nothing scans by itself: as old as the gate lets it be
     wanted = {
         "bytes": True,
         "data": config.training is not None,
         "validation": config.suite is not None,
+        "scan": config.policy is not None and "scan" in config.policy.require,
         "monitoring": config.predictions is not None,
         "diagnosis": config.predictions is not None,
     }
@@ -215,6 +218,7 @@ def _headline(
         (lights.get("bytes") is Light.BAD, Light.BAD, "the deployed bytes are not the signed ones"),
         (verdict is not None and verdict[0] is not Light.GOOD, *(verdict or (Light.GOOD, ""))),
         (lights.get("data") is Light.BAD, Light.BAD, "the training data changed"),
+        (lights.get("scan") is Light.BAD, Light.BAD, "the scan found unsafe code"),
         (lights.get("validation") is Light.BAD, Light.BAD, "validation failed"),
         (lights.get("monitoring") is Light.BAD, Light.BAD, "monitoring raised an alarm"),
         (bool(incidents), Light.UNCERTAIN, f"{len(incidents)} open incident{'s' if len(incidents) > 1 else ''}"),

@@ -9,11 +9,11 @@ from typing import Literal
 from assay.errors import StorageError, VerificationError
 from assay.findings import Finding, Severity
 from assay.release.gate import Evidence
-from assay.signing.statement import LINEAGE, VALIDATION, Envelope, open_envelope
+from assay.signing.statement import LINEAGE, SCAN, VALIDATION, Envelope, open_envelope
 from assay.signing.trust import TrustStore
 from assay.storage.clock import from_text
 
-PREDICATES: Mapping[str, str] = {"validation": VALIDATION, "lineage": LINEAGE}
+PREDICATES: Mapping[str, str] = {"validation": VALIDATION, "scan": SCAN, "lineage": LINEAGE}
 _RESULTS: Mapping[object, Literal["pass", "fail", "insufficient"]] = {
     "PASSED": "pass",
     "WARNED": "insufficient",
@@ -29,7 +29,7 @@ def examine(envelope: Envelope, *, kind: str, root: str, trust: TrustStore, now:
 
     Args:
         envelope: The statement.
-        kind: What it is taken for: ``validation`` or ``lineage``.
+        kind: What it is taken for: ``validation``, ``scan`` or ``lineage``.
         root: Root digest of the bytes that would go live, hex.
         trust: Whose keys count.
         now: The time the key must be trusted at.
