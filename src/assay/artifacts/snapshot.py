@@ -49,6 +49,7 @@ class Snapshot:
         self._descriptors: dict[str, int] = {}
         self._views: dict[str, memoryview] = {}
         self._folder: str | None = None
+        self._real: str | None = None
         self._store: str | None = None
         self._manifest: Manifest | None = None
         self._pid = os.getpid()
@@ -129,6 +130,26 @@ class Snapshot:
                 link.symlink_to(self.path(name))
         return self._folder
 
+    def real_folder(self) -> str:
+        """A folder of real files, written from the copy, for what resolves links; gone after :meth:`close`.
+
+        Only its owner can enter it, and nothing seals it: who runs as the same user can change it.
+
+        Raises:
+            ArtifactError: The disk does not take it.
+        """
+        if self._real is None:
+            self._real = tempfile.mkdtemp(prefix="assay-")  # mode 0700
+            try:
+                for name in self._descriptors:
+                    place = Path(self._real) / name
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(self.view(name))
+                    place.chmod(0o400)
+            except OSError as err:
+                raise ArtifactError(f"the verified files cannot be written to {self._real}: {err.strerror}") from err
+        return self._real
+
     def manifest(self) -> Manifest:
         """The manifest of the copy; what was wrong on disk is in its findings.
 
@@ -145,10 +166,10 @@ class Snapshot:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-        for folder in (self._folder, self._store):
+        for folder in (self._folder, self._real, self._store):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-        self._folder = None
+        self._folder = self._real = None
 
     def __enter__(self) -> Self:
         return self

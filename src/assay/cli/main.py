@@ -20,9 +20,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "keys": ("assay.cli.keys", "Signing keys and the trust store."),
     "sign": ("assay.cli.sign", "Sign a model: manifest, signature, known-good copy, audit entry."),
     "verify": ("assay.cli.verify", "Name every changed, missing and extra file and tensor of a signed model."),
+    "diff": ("assay.cli.diff", "What changed between two models, tensor by tensor, and what kind of change it is."),
     "record": ("assay.cli.record", "The root digest of a signed model on one page, to be kept apart from it."),
     "restore": ("assay.cli.restore", "Write what a second store keeps of a model into a new folder."),
     "scan": ("assay.cli.scan", "Unsafe code in pickles and other containers; nothing is run."),
+    "exec": ("assay.cli.exec", "Verify a model, then start a program that reads the verified bytes only."),
     "data": ("assay.cli.data", "Fingerprint, verify and compare training data down to the row."),
     "validate": ("assay.cli.validate", "Run a model's suite; JUnit, Markdown, a signed test-result statement."),
     "baseline": ("assay.cli.baseline", "Learn what normal is from the reference."),
@@ -77,7 +79,8 @@ def assay() -> None:
 
 def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each way a command can end
     """Run one command line and return its exit code; no traceback ever leaves here."""
-    as_json = "--json" in arguments
+    words = list(arguments)
+    as_json = "--json" in (words[: words.index("--")] if "--" in words else words)  # behind it: another program's
     try:
         result = assay.main(list(arguments), prog_name="assay", standalone_mode=False)
     except click.exceptions.Abort:

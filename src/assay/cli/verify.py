@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @time_options
 @comparing_options
 @ignore_option
-@click.option("--thorough", is_flag=True, help="Check SHA-256 and every tensor too, where BLAKE3 of the files was enough.")
+@click.option("--thorough", is_flag=True, help="Check SHA-256 and every tensor, not BLAKE3 of files only.")
 @json_option
 def verify(
     *,
@@ -69,6 +69,7 @@ def verified(
     second: Objects | None = None,
     further: Callable[[VerifiedModel], None] | None = None,
     thorough: bool = False,
+    hold: bool = False,
 ) -> VerifiedModel:
     """Verify a model by path or by name, as the options say.
 
@@ -83,7 +84,7 @@ def verified(
             "--public-key KEY.pub, or --certificate-chain CA.pem with --identity"
         )
     looking: dict[str, Any] = {"signature": signature, "ignore": ignore, "second": second, "further": further}
-    looking["digests"] = "both" if thorough else "fast"
+    looking |= {"digests": "both" if thorough else "fast", "hold": hold}
     if signers is None:
         from assay.project.integrity import verify_model
 
@@ -105,6 +106,7 @@ def _by_path(
     second: Objects | None,
     further: Callable[[VerifiedModel], None] | None,
     digests: Literal["fast", "both"],
+    hold: bool,
     report: Callable[[int], None] | None,
 ) -> VerifiedModel:
     from assay.signing.sign import default_signature
@@ -119,6 +121,7 @@ def _by_path(
         now=now(),
         authorities=timestamp_authorities(whose),
         digests=digests,
+        hold=hold,
         report=report,
     )
     try:
