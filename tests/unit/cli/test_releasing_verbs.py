@@ -28,7 +28,10 @@ STEPS: dict[str, tuple[int, set[str]]] = {
     "keys list": (0, {"keys", "digest"}),
     "gate unsigned": (1, {*GATE, "created"}),
     "sign": (0, {"root", "signature", "key_id", "files", "tensors", "version", "known_good", "training_data"}),
-    "verify": (0, {"verified", "root", "signer", "key_id", "files", "tensors", "name", "version", "findings"}),
+    "verify": (
+        0,
+        {"verified", "root", "signer", "key_id", "files", "tensors", "name", "version", "checked", "findings"},
+    ),
     "gate unvalidated": (3, {*GATE, "created"}),
     "validate strict": (1, SUITE),
     "validate": (0, SUITE),
