@@ -1,0 +1,1 @@
+"""What changed between two models: tensor by tensor, and what kind of change it is."""
