@@ -11,7 +11,7 @@ import click
 from assay.cli.here import now, open_project, read_key, telling
 from assay.cli.output import json_option, print_findings, print_json, progress
 from assay.cli.sign import ignore_option, model_named, signature_option
-from assay.cli.whose import signer_rule
+from assay.cli.whose import signer_rule, whose_options
 from assay.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -23,14 +23,7 @@ CODES = {"pass": 0, "fail": 1, "unknown": 3}
 
 @click.command()
 @click.argument("what", metavar="PATH|NAME")
-@click.option("--public-key", type=click.Path(path_type=Path), help="Hold its globals against what this key signed.")
-@click.option(
-    "--certificate-chain", type=click.Path(path_type=Path), help="The same, by the authorities (PEM) that count."
-)
-@click.option(
-    "--identity", "identities", multiple=True, help="Whom they must have certified: mail, URI or host; repeatable."
-)
-@click.option("--any-identity", is_flag=True, help="Accept whomever the authorities certified.")
+@whose_options
 @signature_option
 @ignore_option
 @click.option("--key", metavar="KEY", help="NAME only: sign the result, so that the gate counts it.")
@@ -49,6 +42,8 @@ def scan(
     **whose: object,
 ) -> int:
     """Name the unsafe code in a model by PATH, or in the verified bytes of a model of the project by NAME.
+
+    When it is said whose signature counts, its globals are held against those that were signed.
 
     Nothing is unpickled or run. Exit code 1 when something is dangerous or unknown, 3 when a part could not be
     scanned.

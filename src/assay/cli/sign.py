@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,16 @@ import click
 
 from assay.cli.apart import keep_path, keep_records, keeping_options, ready, second_place
 from assay.cli.here import key_option, now, open_project, project_file, read_key
-from assay.cli.output import hashing, json_option, print_json
+from assay.cli.listing import listing_of, listing_options
+from assay.cli.output import hashing, json_option, print_json, progress
 from assay.errors import ConfigError
 from assay.project import config
 
 if TYPE_CHECKING:
+    from assay.artifacts.listing import Listing
+    from assay.keys.base import Signer
     from assay.signing.sign import Signed
+    from assay.storage.objects import Objects
 
 ignore_option = click.option(
     "--ignore-path", "ignore", multiple=True, type=click.Path(path_type=Path), help="Leave this path out; repeatable."
@@ -31,79 +36,146 @@ def model_named(word: str) -> bool:
     return file is not None and not Path(word).exists() and word in config.read(file).models
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What was asked for."""
+
+    what: str
+    signer: Signer
+    signature: Path | None
+    ignore: tuple[Path, ...]
+    end: datetime | None
+    timestamp_url: str | None
+    listing: Listing | None
+    second: Objects | None
+
+
 @click.command()
 @click.argument("what", metavar="PATH|NAME")
 @key_option
+@click.option("--add", is_flag=True, help="Add a signature to the one that is there, after checking the files.")
 @signature_option
 @ignore_option
 @click.option("--expires", type=click.DateTime(), help="The signature counts until this moment (UTC).")
 @click.option("--timestamp-url", help="Have the signature stamped by this RFC 3161 authority (http or https).")
+@listing_options
 @keeping_options
 @json_option
 def sign(
     *,
     what: str,
     key: str,
+    add: bool,
     signature: Path | None,
     ignore: tuple[Path, ...],
     expires: datetime | None,
     timestamp_url: str | None,
+    hash_type: str,
+    shard_size: int | None,
     second_store: str | None,
     record_in: str | None,
     print_record: Path | None,
     as_json: bool,
 ) -> None:
     """Sign a model by PATH, or by its NAME in assay.toml (then also a known-good copy and an audit entry)."""
+    listing = listing_of(hash_type, shard_size)
+    if add and (expires or timestamp_url or listing):
+        raise ConfigError(
+            "--add signs what was signed already: --expires, --timestamp-url, --hash-type and --shard-size"
+            " are of the first signature"
+        )
     signer = read_key(key)
     end = expires.replace(tzinfo=UTC) if expires else None
     if end is not None and end <= now():
         raise ConfigError(f"--expires {end:%Y-%m-%d %H:%M} UTC is past: the signature would never count")
     ready(print_record)
     second = second_place(second_store)
+    order = _Order(what, signer, signature, ignore, end, timestamp_url, listing, second)
     if model_named(what):
-        from assay.project.integrity import sign_model
-
-        project = open_project()
-        with hashing(f"signing {what}", project.config.model(what).path) as report:
-            signed, extra = sign_model(
-                project,
-                what,
-                signer,
-                expires=end,
-                ignore=ignore,
-                signature=signature,
-                timestamp_url=timestamp_url,
-                second=second,
-                report=report,
-                now=now(),
-            )
-        project.tell(now())
+        signed, extra = _added_by_name(order) if add else _by_name(order)
     else:
-        from assay.project.stamping import stamper
-        from assay.signing.about import About
-        from assay.signing.sign import sign as sign_path
-        from assay.storage.clock import utc_text
-
-        about = None
-        if end is not None:
-            about = About(name=Path(what).resolve().name, version=0, created=utc_text(now()), expires=utc_text(end))
-        with hashing(f"signing {what}", Path(what)) as report:
-            signed = sign_path(
-                Path(what),
-                signer,
-                signature=signature,
-                ignore=ignore,
-                about=about,
-                stamp=stamper(timestamp_url, None, now()),
-                report=report,
-                now=now(),
-            )
+        signed, extra = _added_by_path(order) if add else _by_path(order)
         extra = {
             "note": "no audit entry: signed by path, not as a model of a project",
+            **extra,
             **keep_path(second, what, signed),
         }
+    if not signer.algorithm.startswith("ecdsa-"):
+        extra["warning"] = f"model_signing does not read signatures by {signer.algorithm}; it reads those of EC keys"
     extra |= keep_records(signed, signer.key_id, print_record=print_record, record_in=record_in)
     _report(signed, signer.key_id, extra, as_json=as_json)
+
+
+def _by_name(order: _Order) -> tuple[Signed, dict[str, object]]:
+    from assay.project.integrity import sign_model
+
+    project = open_project()
+    with hashing(f"signing {order.what}", project.config.model(order.what).path) as report:
+        signed, extra = sign_model(
+            project,
+            order.what,
+            order.signer,
+            expires=order.end,
+            ignore=order.ignore,
+            signature=order.signature,
+            timestamp_url=order.timestamp_url,
+            listing=order.listing,
+            second=order.second,
+            report=report,
+            now=now(),
+        )
+    project.tell(now())
+    return signed, extra
+
+
+def _by_path(order: _Order) -> tuple[Signed, dict[str, object]]:
+    from assay.project.stamping import stamper
+    from assay.signing.about import About
+    from assay.signing.sign import sign as sign_path
+    from assay.storage.clock import utc_text
+
+    path, about = Path(order.what), None
+    if order.end is not None:
+        about = About(name=path.resolve().name, version=0, created=utc_text(now()), expires=utc_text(order.end))
+    with hashing(f"signing {order.what}", path) as report:
+        signed = sign_path(
+            path,
+            order.signer,
+            signature=order.signature,
+            ignore=order.ignore,
+            about=about,
+            listing=order.listing,
+            stamp=stamper(order.timestamp_url, None, now()),
+            report=report,
+            now=now(),
+        )
+    return signed, {}
+
+
+def _added_by_name(order: _Order) -> tuple[Signed, dict[str, object]]:
+    from assay.project.cosigning import cosign_model
+
+    project = open_project()
+    with progress(f"checking {order.what}"):
+        signed, extra = cosign_model(
+            project,
+            order.what,
+            order.signer,
+            ignore=order.ignore,
+            signature=order.signature,
+            second=order.second,
+            now=now(),
+        )
+    project.tell(now())
+    return signed, extra
+
+
+def _added_by_path(order: _Order) -> tuple[Signed, dict[str, object]]:
+    from assay.signing.cosigning import cosign
+
+    with progress(f"checking {order.what}"):
+        signed = cosign(Path(order.what), order.signer, signature=order.signature, ignore=order.ignore, now=now())
+    return signed, {}
 
 
 def _report(signed: Signed, key_id: str, extra: dict[str, object], *, as_json: bool) -> None:

@@ -72,6 +72,7 @@ class PolicyTable:
     approvals: int = 0
     require: tuple[str, ...] = ()
     max_age: timedelta = timedelta(days=30)
+    signatures: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +284,16 @@ def _policy(data: Mapping[str, object], where: str) -> PolicyTable | None:
         approvals=keys.count("approvals"),
         require=keys.texts("require"),
         max_age=keys.span("max_age", timedelta(days=30)),
+        signatures=keys.count("signatures", 1),
     )
     keys.nothing_else()
     if not policy.signed_by:
         raise ConfigError(f'{where} names no signer: signed_by = ["release@example.org"] says whose signature counts')
+    if not 1 <= policy.signatures <= len(set(policy.signed_by)):
+        raise ConfigError(
+            f"{where} wants {policy.signatures} signatures and names {len(set(policy.signed_by))} signers: "
+            "signatures is from 1 to as many as signed_by names"
+        )
     return policy
 
 
@@ -356,10 +363,10 @@ class _Keys:
             raise self._wrong(key, value, " or ".join(repr(choice) for choice in choices))
         return value
 
-    def count(self, key: str) -> int:
+    def count(self, key: str, default: int = 0) -> int:
         value = self._get(key)
         if value is None:
-            return 0
+            return default
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise self._wrong(key, value, "a whole number from 0")
         return value

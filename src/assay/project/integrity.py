@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from assay.artifacts.hashing import Report
+from assay.artifacts.listing import Listing
 from assay.artifacts.measure import measure
 from assay.diagnosis.case import ByteFacts
 from assay.errors import AssayError, LogError, PolicyTamperedError, StorageError, VerificationError
@@ -49,12 +52,14 @@ def sign_model(
     ignore: Sequence[Path] = (),
     signature: Path | None = None,
     timestamp_url: str | None = None,
+    listing: Listing | None = None,
     second: Objects | None = None,
     report: Report | None = None,
 ) -> tuple[Signed, dict[str, object]]:
     """Sign a model, bind its lineage statement, keep known-good copies, and log all of it.
 
-    ``second`` is the second store, in place of that of assay.toml; ``report`` is called with the bytes hashed.
+    ``listing`` and ``report`` are as for :func:`~assay.signing.sign.sign`; ``second`` is the second store, in
+    place of that of assay.toml.
 
     Returns:
         What was signed, and what else was made, by name, for the person who asked.
@@ -88,6 +93,7 @@ def sign_model(
         signature=signature,
         ignore=ignore,
         about=about,
+        listing=listing,
         stamp=stamp,
         log=project.log,
         actor=project.actor,
@@ -114,7 +120,8 @@ def _keep(project: Project, name: str, signed: Signed, version: int, now: dateti
             shutil.copyfile(source, scratch / "files" / file.name, follow_symlinks=False)
         shutil.copyfile(signed.bundle_path, scratch / "model.sig")
         scratch.rename(target)
-    open_copy(project, name, target, root=signed.manifest.root, now=now).close()
+    # Others may have to sign it too: their signatures are added to the copy's when they do.
+    open_copy(project, name, target, root=signed.manifest.root, now=now, at_least=1).close()
     return target
 
 
@@ -123,7 +130,9 @@ def copy_folder(project: Project, name: str, version: int, root: str) -> Path:
     return project.places.vault(project.config.model(name)) / f"{version:04d}-{root[:12]}"
 
 
-def open_copy(project: Project, name: str, folder: Path, *, root: str, now: datetime) -> VerifiedModel:
+def open_copy(
+    project: Project, name: str, folder: Path, *, root: str, now: datetime, at_least: int | None = None
+) -> VerifiedModel:
     """A known-good copy, verified against the policy like any other model; never opened when it fails.
 
     Args:
@@ -132,6 +141,7 @@ def open_copy(project: Project, name: str, folder: Path, *, root: str, now: date
         folder: Where the copy lies.
         root: Root digest it must have: a copy of another version, however well signed, is not this one.
         now: The present.
+        at_least: How many must have signed it, when not as many as the policy says.
 
     Raises:
         VerificationError: The copy is not what was signed, or is another version.
@@ -142,7 +152,7 @@ def open_copy(project: Project, name: str, folder: Path, *, root: str, now: date
     verified = verify_path(
         path,
         signature=folder / "model.sig",
-        signers=signers(project, name),
+        signers=signers(project, name, at_least=at_least),
         name=name,
         now=now,
         authorities=authorities(project.config),
@@ -163,13 +173,20 @@ def is_folder(model: ModelConfig, copy: Path) -> bool:
     return [one.name for one in inside] != [model.path.name]
 
 
-def signers(project: Project, name: str) -> SignedBy:
+def signers(project: Project, name: str, *, at_least: int | None = None) -> SignedBy:
     """Whose signature counts for a model: the policy's signers, or without a policy anybody in the trust store.
+
+    Args:
+        project: Whose model.
+        name: Which.
+        at_least: How many must have signed, when not as many as the policy says.
 
     Raises:
         ConfigError: Nobody is trusted.
     """
-    return SignedBy(project.trust, signing_identities(project, name))
+    policy = project.config.model(name).policy
+    wanted = at_least or (policy.signatures if policy else 1)
+    return SignedBy(project.trust, signing_identities(project, name), at_least=wanted)
 
 
 class _NobodyKnown:

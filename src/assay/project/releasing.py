@@ -12,7 +12,7 @@ from typing import Literal
 from assay.errors import ApprovalError, ConfigError, PolicyError, ReleaseRefusedError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
-from assay.project import integrity
+from assay.project import integrity, versions
 from assay.project.project import Project
 from assay.release import approval, gate, store
 from assay.release.approval import ReviewSubject, Tally
@@ -45,6 +45,7 @@ def policy_of(project: Project, name: str) -> ReleasePolicy:
         approvals=table.approvals,
         require=frozenset(table.require),
         max_age=table.max_age,
+        signatures=table.signatures,
     )
 
 
@@ -76,7 +77,7 @@ def candidate(project: Project, name: str, *, now: datetime) -> Candidate:
     refusals: tuple[Finding, ...] = ()
     verified: VerifiedModel | None = None
     try:
-        verified = integrity.verify_model(project, name, now=now)
+        verified = integrity.verify_model(project, name, now=now, digests="both")
         root = verified.root
     except VerificationError as err:
         refusals = err.findings or (Finding("signature.refused", name, Severity.CRITICAL, err.message),)
@@ -251,7 +252,7 @@ def deploy(project: Project, name: str, *, now: datetime) -> Deployment:
         ReleaseRefusedError: The gate does not admit them.
         VerificationError: The bytes are not as signed.
     """
-    verified = integrity.verify_model(project, name, now=now)
+    verified = integrity.verify_model(project, name, now=now, digests="both")
     model_policy = project.config.model(name).policy
     decision: Decision | store.UnsafeNoGate = store.UnsafeNoGate()
     if model_policy is not None:
@@ -275,34 +276,76 @@ def deploy(project: Project, name: str, *, now: datetime) -> Deployment:
     )
 
 
-def rollback(project: Project, name: str, *, reason: str, now: datetime) -> Deployment:
+def rollback(project: Project, name: str, *, reason: str, now: datetime, signer: Signer | None = None) -> Deployment:
     """Put the last good version's verified copy back in place, and record that it is live again.
 
     When the bytes in place are not those of the live version, that version's own copy is what is put back.
 
     The bytes are exchanged only after the copy was verified; what lay there is kept beside, not deleted.
 
+    Args:
+        project: Whose model.
+        name: Which.
+        reason: Why.
+        now: The present.
+        signer: Signs for the step when it lowers the version, so that other hosts take it too: the statement is
+            put beside the model. Without one it counts in this project only.
+
     Raises:
         PolicyError: There is no earlier version, or it has no known-good copy.
-        VerificationError: The copy is not as signed.
+        VerificationError: The copy is not as signed, or the key is nobody's who may roll back.
     """
     history = store.synchronise(project.state, project.log, name)
     current = next((one for one in reversed(history) if one.until is None), None)
     if current is not None and integrity.measured_root(project, name) != current.root:
         # What lies there is not what is recorded as live: that version was never bad, only its bytes are.
+        signed = _signed_step(project, name, current, signer, reason=reason, now=now)
         aside = restore(project, name, current, now=now)
+        statement = _kept_step(project, name, current, signed, now=now)
         StoredVersions(project.state).allow(name, current.version, current.root, now)
-        data = {"root": current.root, "version": current.version, "reason": reason, "set_aside": str(aside)}
+        data = {
+            "root": current.root,
+            "version": current.version,
+            "reason": reason,
+            "set_aside": str(aside),
+            "statement": statement,
+        }
         project.log.append("model.restored", name, data, actor=project.actor, now=now)
         return current
     target = last_good(history)
     if target is None:
         raise PolicyError(f"{name} has no earlier version to return to: deploy one that passes the gate")
+    signed = _signed_step(project, name, target, signer, reason=reason, now=now)
     restore(project, name, target, now=now)
+    statement = _kept_step(project, name, target, signed, now=now)
     StoredVersions(project.state).allow(name, target.version, target.root, now)
     return store.rollback(
-        project.state, project.log, model=name, actor=project.actor, reason=reason, now=now, to=target.root
+        project.state,
+        project.log,
+        model=name,
+        actor=project.actor,
+        reason=reason,
+        now=now,
+        to=target.root,
+        statement=statement,
     )
+
+
+def _signed_step(
+    project: Project, name: str, target: Deployment, signer: Signer | None, *, reason: str, now: datetime
+) -> tuple[Envelope, str] | None:
+    if signer is None:
+        return None
+    return versions.sign_step(project, name, (target.version, target.root), signer, reason=reason, now=now)
+
+
+def _kept_step(
+    project: Project, name: str, target: Deployment, signed: tuple[Envelope, str] | None, *, now: datetime
+) -> str:
+    if signed is None:
+        return ""
+    versions.keep_step(project, name, signed[0], target.root, now=now)
+    return signed[1]
 
 
 def restore(project: Project, name: str, target: Deployment, *, now: datetime) -> Path:

@@ -19,6 +19,7 @@ class ReleasePolicy:
 
     Attributes:
         signed_by: Identities of which one must have signed the model and each required statement.
+        signatures: How many of them must have signed the model.
         approvers: Identities whose approval can count.
         approvals: How many different identities must approve; the requester and the model's
             signer never count, so there must be at least this many approvers.
@@ -34,12 +35,20 @@ class ReleasePolicy:
     approvals: int = 0
     require: frozenset[str] = field(default_factory=frozenset)
     max_age: timedelta = DEFAULT_MAX_AGE
+    signatures: int = 1
 
     def __post_init__(self) -> None:
         for name in ("signed_by", "approvers", "require"):
             object.__setattr__(self, name, _words(name, getattr(self, name)))
         if not self.signed_by:  # a policy that names nobody would let anybody's model go live
             raise PolicyError("the policy names no signer: set signed_by to at least one identity")
+        if isinstance(self.signatures, bool) or not isinstance(self.signatures, int) or self.signatures < 1:
+            raise PolicyError(f"signatures is {self.signatures!r}, wanted a whole number from 1")
+        if len(self.signed_by) < self.signatures:
+            raise PolicyError(
+                f"the policy wants {self.signatures} signatures but names {len(self.signed_by)} signers: "
+                "add signers, or no model can ever count as signed"
+            )
         if isinstance(self.approvals, bool) or not isinstance(self.approvals, int) or self.approvals < 0:
             raise PolicyError(f"approvals is {self.approvals!r}, wanted a whole number from 0")
         if len(self.approvers) < self.approvals:
@@ -57,7 +66,10 @@ class ReleasePolicy:
 
     def as_json(self) -> dict[str, object]:
         """The policy as its digest and the gate's statement name it."""
+        # One signature is not said: the digest stays what it was before there could be more.
+        more = {"signatures": self.signatures} if self.signatures > 1 else {}
         return {
+            **more,
             "approvals": self.approvals,
             "approvers": sorted(self.approvers),
             "max_age_s": int(self.max_age.total_seconds()),

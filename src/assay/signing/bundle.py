@@ -113,10 +113,7 @@ def write(
         KeyFileError: The key is of another kind, or the first certificate is not its own.
         ArtifactError: The manifest has findings, or lacks digests that are to be listed.
     """
-    if signer.algorithm not in SCHEMES:
-        raise KeyFileError(
-            f"found a key for {signer.algorithm}; a model is signed with an EC key (OMS v1.0), Ed25519 or ML-DSA-65"
-        )
+    check_scheme(signer)
     if manifest.findings:
         raise ArtifactError(f"model {manifest.name} cannot be signed as it was measured", manifest.findings)
     if certificates:
@@ -134,6 +131,14 @@ def write(
             "dsseEnvelope": envelope.as_json(),
         }
     )
+
+
+def check_scheme(signer: Signer) -> None:
+    """Raise KeyFileError unless models are signed with keys of this kind."""
+    if signer.algorithm not in SCHEMES:
+        raise KeyFileError(
+            f"found a key for {signer.algorithm}; a model is signed with an EC key (OMS v1.0), Ed25519 or ML-DSA-65"
+        )
 
 
 def _check_certified(signer: Signer, certificate: bytes) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from assay.artifacts.hashing import Report
+from assay.artifacts.listing import Listing
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.measure import measure
 from assay.artifacts.names import shown
+from assay.artifacts.relist import on_disk, relist
 from assay.errors import ArtifactError, BundleError
 from assay.keys.base import Signer
 from assay.signing import bundle, reading
@@ -58,39 +61,56 @@ def sign(
     ignore: Sequence[Path | str] = (),
     about: About | None = None,
     certificates: tuple[bytes, ...] = (),
+    listing: Listing | None = None,
+    callables: Mapping[str, Collection[str]] | None = None,
     stamp: Callable[[bytes], Sequence[bytes]] | None = None,
     log: Log | None = None,
     actor: str = "",
+    report: Report | None = None,
     now: datetime,
 ) -> Signed:
     """Sign a folder or a single file.
 
     Args:
         path: The model.
-        signer: An EC key.
+        signer: An EC key; also Ed25519 or ML-DSA-65, which model_signing does not read.
         signature: Where the signature goes; ``PATH/model.sig``, or ``PATH.sig`` for a single file.
         ignore: Left out and recorded as left out. A ``str`` is a name relative to the model, a
             ``Path`` a path on disk.
         about: Name, version, expiry, companion statements.
         certificates: DER, the signer's own first, to sign by certificate.
+        listing: Which digests to list: shards, BLAKE2b or BLAKE3 instead of SHA-256 of whole files. SHA-256 and
+            BLAKE3 of whole files are signed in any case.
+        callables: The callables that each file may name, by file, as ``module name``.
         stamp: Asks for RFC 3161 tokens over the signature it is given; what it raises leaves all as it was.
         log: Gets an entry ``model.signed`` after the signature is on disk.
         actor: Who signs, for the log; the key when empty.
+        report: Called with the number of bytes hashed since the last call, from any thread.
         now: The time of the entry.
 
     Raises:
         ArtifactError: The model is missing or empty, holds links or odd names, or something that is
             no signature lies where the signature goes.
-        KeyFileError: The key is no EC key.
+        KeyFileError: The key is of a kind that signs no models.
         StorageError: The signature cannot be written.
     """
     place = default_signature(path) if signature is None else signature
     _spare(place)
-    manifest = measure(path, ignore=ignore, signature=place)
-    write_whole(
-        place,
-        bundle.write(manifest, signer, about=about, single=not path.is_dir(), certificates=certificates, stamp=stamp),
+    manifest = measure(path, ignore=ignore, signature=place, report=report)
+    if listing is not None and not listing.usual:
+        with on_disk(path, ignore=ignore, signature=place) as read:
+            manifest = relist(manifest, listing, read)
+    text = bundle.write(
+        manifest,
+        signer,
+        about=about,
+        single=not path.is_dir(),
+        certificates=certificates,
+        listing=listing,
+        callables=callables,
+        stamp=stamp,
     )
+    write_whole(place, text)
     signed = Signed(manifest, place, about)
     if log is not None:
         log.append(*_entry(signed, signer), actor=actor or f"key {signer.key_id[:16]}", now=now)
