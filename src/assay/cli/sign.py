@@ -90,6 +90,8 @@ def sign(
         raise ConfigError(f"--expires {end:%Y-%m-%d %H:%M} UTC is past: the signature would never count")
     ready(print_record)
     second = second_place(second_store)
+    if second is not None:
+        second.names()  # a place that cannot be reached is told before anything is signed
     order = _Order(what, signer, signature, ignore, end, timestamp_url, listing, second)
     if model_named(what):
         signed, extra = _added_by_name(order) if add else _by_name(order)
