@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import now, open_project, telling
+from assay.cli.here import now, open_project, read_key, telling
 from assay.cli.output import json_option, print_json
 from assay.storage.clock import utc_text
 
@@ -30,15 +30,27 @@ def deploy(*, name: str, as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--reason", required=True, help="Why; it goes into the log.")
+@click.option("--key", help="Sign for the step, so that other hosts that know the newer version take it too.")
 @json_option
-def rollback(*, name: str, reason: str, as_json: bool) -> None:
+def rollback(*, name: str, reason: str, key: str | None, as_json: bool) -> None:
     """Put the last good version of NAME back in place, from its verified known-good copy."""
     from assay.project.releasing import rollback as put_back
+    from assay.project.versions import statement_place
 
     project = open_project()
+    signer = read_key(key) if key else None
     with telling(project):
-        live = put_back(project, name, reason=reason, now=now())
+        live = put_back(project, name, reason=reason, signer=signer, now=now())
     _report(live, f"{name} is back", as_json=as_json)
+    if as_json:
+        return
+    place = statement_place(project.config.model(name).path)
+    if signer is None:
+        click.echo("  note       not signed: hosts that know a newer version will refuse this one (--key)")
+    elif place.exists():
+        click.echo(f"  statement  {place}: it goes where the model goes, beside it")
+    else:
+        click.echo("  note       no newer version is known here, so there was nothing to sign for")
 
 
 def _report(live: Deployment, what: str, *, as_json: bool) -> None:

@@ -169,7 +169,15 @@ def deploy(
 
 
 def rollback(
-    engine: Engine, log: AuditLog, *, model: str, actor: str, reason: str, now: datetime, to: str | None = None
+    engine: Engine,
+    log: AuditLog,
+    *,
+    model: str,
+    actor: str,
+    reason: str,
+    now: datetime,
+    to: str | None = None,
+    statement: str = "",
 ) -> Deployment:
     """Record that an earlier version is live again; what is left counts as bad until it is deployed anew.
 
@@ -181,6 +189,7 @@ def rollback(
         reason: Why.
         now: When.
         to: Root digest to return to, one that was live before; by default the last good one.
+        statement: Hex SHA-256 of what was signed for the step; empty when nobody signed.
 
     Raises:
         PolicyError: There is no version to return to, or no reason is given.
@@ -201,6 +210,7 @@ def rollback(
         "left": current.root,
         "left_version": current.version,
         "reason": reason.strip(),
+        "statement": statement,
     }
     position = log.append(ROLLED_BACK, model, data, actor=actor, now=now)
     return _at(synchronise(engine, log, model), position)

@@ -28,6 +28,7 @@ VALIDATION = "https://in-toto.io/attestation/test-result/v0.1"
 VSA = "https://slsa.dev/verification_summary/v1"
 APPROVAL = "https://assay.dev/approval/v1"
 LINEAGE = "https://assay.dev/lineage/v1"
+ROLLBACK = "https://assay.dev/rollback/v1"
 SCAN = "https://assay.dev/scan/v1"
 
 WHAT = "statement"

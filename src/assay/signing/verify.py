@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from assay.signing.reading import parse
 from assay.signing.sign import Log, default_signature
 from assay.signing.signers import SignerRule, signatory
 from assay.signing.store import read_bounded
-from assay.signing.verified import Case, Passed, VerifiedModel, name_of, take_snapshot
+from assay.signing.verified import Case, Passed, VerifiedModel, name_of, payload_digest, take_snapshot
 from assay.storage.clock import from_text
 
 if TYPE_CHECKING:
@@ -40,8 +40,16 @@ class VersionMemory(Protocol):
         """Return the newest version of a signed name and its root digest, or None."""
         ...
 
+    def allows(self, name: str, version: int, root: str, now: datetime) -> bool:
+        """Return whether a rollback on record allows this version, lower than the newest seen.
+
+        Raises:
+            VerificationError: One is there and does not count; with its reasons.
+        """
+        ...
+
     def remember(self, name: str, version: int, root: str, now: datetime) -> None:
-        """Note a version that was verified."""
+        """Note a version that was verified; a lower one than the newest seen was allowed before."""
         ...
 
 
@@ -60,6 +68,7 @@ def verify(
     hold: bool = False,
     defer: bool = False,
     digests: Literal["fast", "both"] = "fast",
+    known: Collection[str] | None = None,
     report: Report | None = None,
 ) -> VerifiedModel:
     """Check that a model's files are those that the right person signed.
@@ -83,8 +92,10 @@ def verify(
             then ``root`` is what was signed, not what is there, and a finding says so.
         digests: With ``fast``, BLAKE3 of each file is enough where the signature lists it, which is
             several times as fast; ``both`` also checks SHA-256 and each tensor, so that a signer cannot
-            have signed two contents at once. What was not seen here before (``versions``) is always
-            checked with both, and so is a copy that is held. ``checked`` of the answer says which it was.
+            have signed two contents at once. A copy that is held is always checked with both.
+            ``checked`` of the answer says which it was.
+        known: The ``payload`` of each signature whose bytes were once checked with both here. Any other
+            is checked with both, whatever ``digests`` says; None where nobody remembers.
         report: Called with the number of bytes hashed since the last call, from any thread.
 
     Returns:
@@ -100,7 +111,7 @@ def verify(
     place = default_signature(path) if signature is None else signature
     case = Case(path, place, name, tuple(ignore), now, log, on_refusal)
     bundle = _read(case)
-    thorough = digests == "both" or (versions is not None and _new_here(bundle, versions))
+    thorough = digests == "both" or (known is not None and payload_digest(bundle) not in known)
     with ExitStack() as undo:
         snapshot = undo.enter_context(take_snapshot(case, bundle.claim.ignore)) if hold else None
         if snapshot is not None:
@@ -147,7 +158,7 @@ def _judge(
     root = measuring.root(claim) if claim.listing is None else found.root
     findings += [*mismatch, *compare(claim, found), *_misnamed(bundle, case.name), *_expiry(bundle, case.now)]
     if versions is not None:
-        against, remarks = _rollback(bundle, versions, root)
+        against, remarks = _rollback(bundle, versions, root, case.now)
         findings += against
         warnings += remarks
     if findings:
@@ -202,13 +213,7 @@ def _expiry(bundle: Bundle, now: datetime) -> list[Finding]:
     return [_against("signature.expired", bundle, detail)]
 
 
-def _new_here(bundle: Bundle, versions: VersionMemory) -> bool:
-    """Whether these bytes were not verified here before: then nobody checked both digests yet."""
-    about = bundle.about
-    return about is None or versions.seen(about.name) != (about.version, measuring.root(bundle.claim))
-
-
-def _rollback(bundle: Bundle, versions: VersionMemory, root: str) -> tuple[list[Finding], list[Finding]]:
+def _rollback(bundle: Bundle, versions: VersionMemory, root: str, now: datetime) -> tuple[list[Finding], list[Finding]]:
     """Reasons against, and remarks: whether something newer was verified here before."""
     about = bundle.about
     seen = versions.seen(name_of(about, bundle.claim))
@@ -225,7 +230,13 @@ def _rollback(bundle: Bundle, versions: VersionMemory, root: str) -> tuple[list[
         detail = f"version {about.version} of {about.name} was verified here before with other bytes"
         return [_against("signature.version-reused", bundle, detail)], []
     detail = f"version {about.version} of {about.name} is older than version {seen[0]}, verified here before"
-    return [_against("signature.rollback", bundle, detail)], []
+    against = _against("signature.rollback", bundle, detail)
+    try:
+        allowed = versions.allows(about.name, about.version, root, now)
+    except VerificationError as err:
+        return [against, *err.findings], []
+    remark = replace(against, rule="signature.rolled-back", severity=Severity.WARNING)
+    return ([], [replace(remark, detail=f"{detail}; a signed rollback allows it")]) if allowed else ([against], [])
 
 
 def _against(rule: str, bundle: Bundle, detail: str) -> Finding:

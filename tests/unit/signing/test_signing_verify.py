@@ -49,9 +49,14 @@ class Memory:
     """What was seen, in memory."""
 
     known: dict[str, tuple[int, str]] = field(default_factory=dict)
+    rolled_back: set[tuple[int, str]] = field(default_factory=set)
 
     def seen(self, name: str) -> tuple[int, str] | None:
         return self.known.get(name)
+
+    def allows(self, name: str, version: int, root: str, now: datetime) -> bool:
+        assert (name, now.tzinfo is None) in {(one, False) for one in self.known}
+        return (version, root) in self.rolled_back
 
     def remember(self, name: str, version: int, root: str, now: datetime) -> None:
         assert now.tzinfo is not None
