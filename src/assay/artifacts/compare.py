@@ -175,6 +175,8 @@ def _tensor(want: TensorDigest, have: TensorDigest, sources: Mapping[str, str], 
         if source is not None:
             what += f"; it now holds the bytes signed as {shown(source)}"
         findings.append(_tensor_finding("changed", have, what))
+    elif want.content and have.content and want.content != have.content:
+        findings.append(_tensor_finding("changed", have, "has other elements than its signed content digest says"))
     # In a changed file every later tensor moves: no news. In an unchanged one, the signed statement is wrong.
     elif same_file and (want.start, want.end) != (have.start, have.end):
         findings.append(_tensor_finding("moved", have, f"was signed as bytes {want.start} to {want.end}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,3 +102,32 @@ def progress(what: str) -> Iterator[None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         bar.add_task(what, total=None)
         yield
+
+
+@contextmanager
+def hashing(what: str, path: Path) -> Iterator[Callable[[int], None] | None]:
+    """A bar of the bytes hashed so far, fed by the function that it gives; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=_bytes_at(path) or None)
+        yield lambda count: bar.advance(task, count)
+
+
+def _bytes_at(path: Path) -> int:
+    """About how many bytes will be hashed; only the bar depends on it."""
+    if not path.is_dir():
+        return path.stat().st_size if path.is_file() else 0
+    files = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+    return sum(file.lstat().st_size for file in files if file.is_file())

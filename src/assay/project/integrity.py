@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -240,7 +240,7 @@ def verify_model(
         second: The second store that its signature must agree with, in place of that of assay.toml.
         further: Raises VerificationError against a model that verifies and is still not the one wanted.
         digests: ``both`` before anything is decided about the model; ``fast`` is enough to see whether bytes that
-            were once checked by both are still the same.
+            were checked with both when last looked at are still the same.
         report: Called with the number of bytes hashed since the last call.
 
     Raises:
@@ -265,6 +265,7 @@ def verify_model(
             authorities=authorities(project.config),
             hold=hold,
             digests=digests,
+            known=_known(project, name),
             report=report,
         )
         second = second or place_of(project, name, now=now)
@@ -285,13 +286,24 @@ def verify_model(
         checks.could_not_run(project.state, name, "bytes", err, now)
         raise
     seen: dict[str, object] = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
-    seen["checked"] = verified.checked
+    seen |= {"checked": verified.checked, "payload": verified.payload}
     detail, outcome = f"all {len(verified.manifest.files)} files as signed by {verified.signer}", "pass"
     if live is not None and verified.root != live.root:
         outcome = "unknown"
         detail += f", but they are not those of version {live.version}, which is recorded as live: deploy, or roll back"
     checks.record(project.state, name, "bytes", outcome=outcome, detail=detail, now=now, body=seen)
     return verified
+
+
+def _known(project: Project, name: str) -> tuple[str, ...]:
+    """What was signed for the bytes that were found in order when last looked at.
+
+    The first look at them was with both digests; from then on BLAKE3 tells whether they changed. The root
+    digest would not do: a signer can put another BLAKE3 digest beside the same SHA-256 ones.
+    """
+    look = checks.last(project.state, name, {"bytes": timedelta(0)})["bytes"]
+    payload = look.body.get("payload")
+    return (payload,) if isinstance(payload, str) and look.outcome != "fail" else ()
 
 
 def _remember_refusal(project: Project, name: str, error: VerificationError, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ class VerifiedModel:
         checked: Which digests of the files were held against the signed ones: ``both`` (SHA-256 and
             BLAKE3), ``sha256``, ``blake3``, or ``blake2b``. A signer can have signed two contents at
             once, one by each digest; only ``both`` tells.
+        payload: SHA-256 of all that was signed, hexadecimal: tells this signature's content from any other.
     """
 
     def __init__(self, case: Case, bundle: Bundle, passed: Passed, snapshot: Snapshot | None) -> None:
@@ -112,6 +114,7 @@ class VerifiedModel:
         self.signer = passed.identity
         self.key_id = passed.key_id
         self.checked = passed.checked
+        self.payload = payload_digest(bundle)
         self._warnings = list(passed.warnings)
 
     @property
@@ -216,6 +219,11 @@ def refusing(case: Case) -> Iterator[None]:
         if not err.findings:
             raise
         raise case.refuse(err.findings, name=shown(case.path.name)) from err
+
+
+def payload_digest(bundle: Bundle) -> str:
+    """Return the SHA-256 of what was signed, hexadecimal."""
+    return hashlib.sha256(bundle.envelope.payload).hexdigest()
 
 
 def name_of(about: About | None, claim: Manifest) -> str:
