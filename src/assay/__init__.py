@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assay.monitoring.recorder import Recorder
     from assay.monitoring.schema import PredictionSchema
     from assay.project.project import Project
+    from assay.signing.guard import Guard
     from assay.signing.sign import sign
     from assay.signing.signers import AllOf, AnyOf, SignedBy, SignedByKey, UnsafeTrustAnyone
     from assay.signing.trust import TrustStore
@@ -35,6 +36,7 @@ __all__ = [
     "Baseline",
     "DatasetFingerprint",
     "Finding",
+    "Guard",
     "Manifest",
     "PredictionSchema",
     "Project",
@@ -65,6 +67,7 @@ _HOMES = {
     "assay.monitoring.recorder": ("Recorder",),
     "assay.monitoring.schema": ("PredictionSchema",),
     "assay.project.project": ("Project",),
+    "assay.signing.guard": ("Guard",),
     "assay.signing.sign": ("sign",),
     "assay.signing.signers": ("AllOf", "AnyOf", "SignedBy", "SignedByKey", "UnsafeTrustAnyone"),
     "assay.signing.trust": ("TrustStore",),

@@ -18,7 +18,7 @@ from assay.keys.pem import generate
 
 HEAVY = ("sqlalchemy", "numpy", "pyarrow", "duckdb", "sklearn", "scipy", "pandas", "alembic")
 PUBLIC = {
-    "AllOf", "AnyOf", "AssayError", "AuditLog", "Baseline", "DatasetFingerprint", "Finding", "Manifest",
+    "AllOf", "AnyOf", "AssayError", "AuditLog", "Baseline", "DatasetFingerprint", "Finding", "Guard", "Manifest",
     "PredictionSchema", "Project", "Recorder", "Severity", "SignedBy", "SignedByKey", "Suite", "TrustStore",
     "UnsafeTrustAnyone", "VerificationError", "VerifiedModel", "fingerprint", "load_private", "read_public",
     "sign", "verify",

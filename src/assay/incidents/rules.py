@@ -104,6 +104,20 @@ def _refused(entry: Entry) -> IncidentSpec:
     )
 
 
+def _changed_in_memory(entry: Entry) -> IncidentSpec:
+    findings = _findings(entry.data)
+    model = _model(entry)
+    return IncidentSpec(
+        kind="integrity",
+        model=model,
+        topic="memory",
+        severity=Severity.CRITICAL,
+        title=f"{model}: the weights of the running model have changed",
+        text=_text(entry.data, findings) or "a tensor in memory is no longer what it was",
+        facts=_unique(_word(finding, "rule") for finding in findings) or ("changed",),
+    )
+
+
 def _data_changed(entry: Entry) -> IncidentSpec:
     findings = _findings(entry.data)
     model = _model(entry)
@@ -252,6 +266,7 @@ def _alert_failed(entry: Entry) -> IncidentSpec | None:
 
 _RULES = {
     "verify.refused": _refused,
+    "guard.changed": _changed_in_memory,
     "data.changed": _data_changed,
     "policy.changed": _policy_changed,
     "validation.failed": _validation_failed,

@@ -24,6 +24,8 @@ def spec_of(kind: str, data: dict[str, object], subject: str = "spam") -> Incide
             "integrity critical both",
         ),
         ("verify.refused", {}, "integrity critical both"),
+        ("guard.changed", {"findings": [{"rule": "guard.tensor-changed"}]}, "integrity critical both"),
+        ("guard.changed", {}, "integrity critical both"),
         ("verify.refused", {"findings": "nonsense"}, "integrity critical both"),
         ("data.changed", {}, "integrity error both"),
         ("validation.failed", {}, "performance error owners"),
