@@ -267,8 +267,8 @@ def check_memory(what: str, needed: int) -> None:
     free = _free_memory_bytes()
     if needed > free:
         raise ArtifactError(
-            f"{what} has {needed} bytes and {free} bytes of memory are free: loading exactly the "
-            f"verified bytes needs {needed - free} bytes more"
+            f"{what} needs {needed} bytes of memory and {free} are free: loading exactly the verified bytes needs "
+            f"{needed - free} bytes more"
         )
 
 
