@@ -91,7 +91,7 @@ def sign(
     ready(print_record)
     second = second_place(second_store)
     if second is not None:
-        second.names()  # a place that cannot be reached is told before anything is signed
+        second.ready()  # a place that cannot be reached is told before anything is signed
     order = _Order(what, signer, signature, ignore, end, timestamp_url, listing, second)
     if model_named(what):
         signed, extra = _added_by_name(order) if add else _by_name(order)

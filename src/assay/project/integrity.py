@@ -73,7 +73,7 @@ def sign_model(
     model = project.config.model(name)
     second = second or place_of(project, name, now=now)
     if second is not None:
-        second.names(name)  # a place that cannot be reached is told before anything is signed
+        second.ready()  # a place that cannot be reached is told before anything is signed
     must_count(project, name, signer.key_id, now=now)  # else a good signature would be replaced by one that is refused
     stamp = stamper(timestamp_url or project.config.timestamp_url, authorities(project.config), now)
     memory = LoggedVersions(project)

@@ -48,6 +48,15 @@ class Objects(Protocol):
         """Where it is, as the person who named it wrote it; never a secret."""
         ...
 
+    def ready(self) -> None:
+        """Return when nothing is seen to stand in the way of keeping files here.
+
+        Raises:
+            StorageError: The place refuses.
+            KeyFileError: Its passphrase is wrong, or cannot be had.
+        """
+        ...
+
     def put_all(self, items: Sequence[Item]) -> None:
         """Keep files, in this order: when the last is there, all are.
 
@@ -102,6 +111,13 @@ class FolderObjects:
     def place(self) -> str:
         """The folder."""
         return str(self._root)
+
+    def ready(self) -> None:
+        """Make the folder, and see that it can be written."""
+        with touching(f"the folder {self._root}"):
+            self._root.mkdir(parents=True, exist_ok=True)
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise StorageError(f"the folder {self._root} cannot be written by this user")
 
     def put(self, name: str, content: bytes | Path) -> Path:
         """Keep an object; readers see the earlier one or the new one, never a part.

@@ -50,6 +50,13 @@ class S3Objects:
         """The bucket and prefix."""
         return self._address
 
+    def ready(self) -> None:
+        """See that the bucket answers, and locks where that was asked for."""
+        if self._until is not None and not self.locks:
+            raise StorageError(f"{self.place} has no object lock, so ?retain= cannot be kept; make the bucket with it")
+        with self._asking("its objects"):
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+
     def put_all(self, items: Sequence[Item]) -> None:
         """Keep files, in this order, each locked where that was asked for.
 
@@ -58,8 +65,7 @@ class S3Objects:
         """
         from boto3.s3.transfer import TransferConfig
 
-        if self._until is not None and not self.locks:
-            raise StorageError(f"{self.place} has no object lock, so ?retain= cannot be kept; make the bucket with it")
+        self.ready()
         lock = {} if self._until is None else {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": self._until}
         config = TransferConfig(
             multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE

@@ -54,6 +54,14 @@ class SealedFile:
         """The file, as it was named."""
         return f"{PREFIX}{self._path}"
 
+    def ready(self) -> None:
+        """Ask for the passphrase; a file that is there must open with it, else it is somebody else's."""
+        self._passphrase()
+        self.names()
+        folder = self._path.absolute().parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StorageError(f"{self.place}: the folder {folder} is missing or cannot be written by this user")
+
     def put_all(self, items: Sequence[Item]) -> None:
         """Write the file anew with these objects; readers see the former one or the new one, never a part.
 
@@ -61,8 +69,7 @@ class SealedFile:
             KeyFileError: The file is there and does not open with this passphrase: it is somebody else's.
             StorageError: The disk refuses, or an item was not of its size.
         """
-        if self._path.exists():
-            self.names()
+        self.ready()
         draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
         with touching(self.place):
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

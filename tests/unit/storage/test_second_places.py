@@ -83,6 +83,31 @@ def test_an_object_that_was_not_read_is_passed_over(objects: Objects) -> None:
     assert [name for name, _ in objects.walk("a")] == [name for name in sorted(ITEMS) if name.startswith("a/")]
 
 
+def test_a_place_that_is_ready_is_still_empty(objects: Objects) -> None:
+    objects.ready()
+    assert objects.names() == []
+    keep(objects)
+    objects.ready()
+    assert objects.names() == sorted(ITEMS)
+
+
+def test_a_place_that_cannot_be_written_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (FolderObjects(tmp_path / "file" / "x"), SealedFile(tmp_path / "no" / "box", lambda: WORD)):
+        with pytest.raises(StorageError, match="written"):
+            place.ready()
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(StorageError, match="cannot be written by this user"):
+        FolderObjects(tmp_path / "kept").ready()
+
+
+def test_a_bucket_without_lock_is_not_ready_for_one() -> None:
+    with cloud():
+        bucket()
+        with pytest.raises(StorageError, match="no object lock"):
+            S3Objects("s3://assay-kept/models?retain=30d", now=NOW).ready()
+
+
 def test_what_is_not_there_is_our_error(objects: Objects) -> None:
     keep(objects)
     for name in ("a/1", "a/1/files/none", "b"):
