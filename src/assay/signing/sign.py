@@ -81,7 +81,8 @@ def sign(
         certificates: DER, the signer's own first, to sign by certificate.
         listing: Which digests to list: shards, BLAKE2b or BLAKE3 instead of SHA-256 of whole files. SHA-256 and
             BLAKE3 of whole files are signed in any case.
-        callables: The callables that each file may name, by file, as ``module name``.
+        callables: The callables that each file may name, by file, as ``module name``; found by a scan when
+            not given.
         stamp: Asks for RFC 3161 tokens over the signature it is given; what it raises leaves all as it was.
         log: Gets an entry ``model.signed`` after the signature is on disk.
         actor: Who signs, for the log; the key when empty.
@@ -100,6 +101,10 @@ def sign(
     if listing is not None and not listing.usual:
         with on_disk(path, ignore=ignore, signature=place) as read:
             manifest = relist(manifest, listing, read)
+    if callables is None:
+        from assay.artifacts.scan.scan import signed_globals  # verification needs nothing of it
+
+        callables = signed_globals(path, ignore=ignore, signature=place)
     text = bundle.write(
         manifest,
         signer,

@@ -74,21 +74,15 @@ class Examiner:
 
     Args:
         name: The file's name in the model.
+        thorough: Search what is no pickle for pieces of one; without, only what a loader would follow is seen.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, thorough: bool = True) -> None:
+        self._thorough = thorough
         self.found = Examined()
         self._file = name
         self._budget = Budget()
         self._seen: set[tuple[str, str, str]] = set()
-        self._readers: tuple[tuple[Callable[[bytes, Content], bool], Callable[[Content], Inside]], ...] = (
-            (lambda head, _: head.startswith(NPY_MAGIC), _npy),
-            (lambda head, _: head.startswith(HDF5_MAGIC), inside_hdf5),
-            (lambda head, _: head.startswith(b"GGUF"), inside_gguf),
-            (files.is_safetensors, lambda _: Inside()),
-            (looks_like_zip, lambda content: inside_zip(content, self._budget)),
-            (lambda head, _: looks_like_tar(head), inside_tar),
-        )
 
     def examine(self, content: Content) -> Examined:
         """Look through the file."""
@@ -128,9 +122,9 @@ class Examiner:
         name = (place or self._file).rpartition("!")[2].lower()
         if inner.raw:
             return None
-        for accepts, reader in self._readers:
+        for accepts, reader in _READERS:
             if accepts(head, content):
-                return reader(content)
+                return reader(content, self._budget)
         return self._text_or_graph(content, head, name)
 
     def _text_or_graph(self, content: Content, head: bytes, name: str) -> Inside | None:
@@ -149,7 +143,7 @@ class Examiner:
     def _pickles(self, content: Content, inner: Inner, place: str, depth: int, *, known: bool) -> None:
         name = (inner.name or place or self._file).lower()
         expected = name.endswith(files.PICKLE_ENDINGS)
-        quick = inner.raw or known or files.is_numbers(name)
+        quick = not self._thorough or inner.raw or known or files.is_numbers(name)
         found = find_pickles(content, self._budget, expected=expected, raw=quick)
         for walk in found.walks:
             for sighting in walk.sightings:
@@ -237,3 +231,15 @@ def _npy(content: Content) -> Inside:
 def worst(findings: Iterable[Finding]) -> Severity | None:
     """The most serious severity among some findings, None without any."""
     return max((finding.severity for finding in findings), key=lambda severity: severity.rank, default=None)
+
+
+_Accepts = Callable[[bytes, Content], bool]
+_Reads = Callable[[Content, Budget], Inside]
+_READERS: tuple[tuple[_Accepts, _Reads], ...] = (
+    (lambda head, _: head.startswith(NPY_MAGIC), lambda content, _: _npy(content)),
+    (lambda head, _: head.startswith(HDF5_MAGIC), lambda content, _: inside_hdf5(content)),
+    (lambda head, _: head.startswith(b"GGUF"), lambda content, _: inside_gguf(content)),
+    (files.is_safetensors, lambda _, __: Inside()),
+    (looks_like_zip, inside_zip),
+    (lambda head, _: looks_like_tar(head), lambda content, _: inside_tar(content)),
+)

@@ -254,13 +254,16 @@ def _persistent(state: State, argument: Argument, start: int) -> None:
 
 def _on_stack_persistent(state: State, argument: Argument, start: int) -> None:
     del argument, start
-    state.pop()
-    state.stack.append(PERSISTENT)
+    identity = state.pop()
+    # Old torch files refer so to the classes of layers, with their source for the reader: ("module", class, ...).
+    if isinstance(identity, tuple) and len(identity) > 1 and identity[0] == "module" and isinstance(identity[1], Named):
+        state.stack.append(identity[1])
+    else:
+        state.stack.append(PERSISTENT)
 
 
 def _proto(state: State, argument: Argument, start: int) -> None:
-    del argument
-    if start == state.walk.start:
+    if start == state.walk.start and isinstance(argument, int) and argument <= 5:  # noqa: PLR2004 - protocols there are
         state.walk.marked = True
 
 

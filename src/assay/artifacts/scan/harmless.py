@@ -38,12 +38,15 @@ _BY_MODULE = {
     " number floating integer inexact generic signedinteger unsignedinteger timedelta64 datetime64 nan inf"
     " longlong ulonglong abs absolute add exp exp2 expm1 log log10 log1p log2 sqrt square cbrt sign tanh sin cos tan"
     " arcsinh sinh cosh"
-    " maximum minimum multiply divide subtract reciprocal negative power floor ceil rint clip mean median sum max min"
-    " amax amin var std prod nanmean nanmedian nansum nanmax nanmin nan_to_num argmax argmin sort ravel log1p",
+    " maximum minimum multiply divide subtract reciprocal negative power floor ceil rint clip asarray mean median"
+    " sum max min amax amin var std prod nanmean nanmedian nansum nanmax nanmin nan_to_num argmax argmin sort ravel",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy._core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
     "numpy._core.numeric": "_frombuffer",
+    "numpy.ma": "MaskedArray",
+    "scipy._lib.array_api_compat.numpy._aliases": "asarray",
+    "scipy._external.array_api_compat.numpy._aliases": "asarray",
     "numpy.ma.core": "_mareconstruct MaskedArray",
     "numpy.matrixlib.defmatrix": "matrix",
     "numpy.random._pickle": "__randomstate_ctor __generator_ctor __bit_generator_ctor",
@@ -85,7 +88,8 @@ _BY_MODULE = {
     "sklearn.neighbors.dist_metrics": "newObj",
     "sklearn.neighbors._quad_tree": "_QuadTree",
     "sklearn.metrics._dist_metrics": "newObj",
-    "sklearn.metrics._scorer": "_Scorer _PredictScorer _ProbaScorer _ThresholdScorer _passthrough_scorer",
+    "sklearn.metrics._scorer": "_Scorer _PredictScorer _ProbaScorer _ThresholdScorer _passthrough_scorer"
+    " _PassthroughScorer _MultimetricScorer _CurveScorer",
     "sklearn.metrics._classification": "accuracy_score f1_score precision_score recall_score log_loss"
     " balanced_accuracy_score matthews_corrcoef brier_score_loss fbeta_score",
     "sklearn.metrics._ranking": "roc_auc_score average_precision_score",
@@ -158,6 +162,7 @@ _SKLEARN = (
 # torch.nn: layers keep what they are given; optimizers and schedulers are not needed to serve and stay out.
 CLASSES = (
     re.compile(rf"sklearn\.(?:{_SKLEARN})(?:\.(?!tests|conftest)_?[a-z][a-z0-9_]*)*\.{_CLASS}\Z"),
+    re.compile(r"sklearn\.(?:metrics|neighbors)\._?dist_metrics\.[A-Z][A-Za-z]*Distance(?:32|64)?\Z"),
     re.compile(r"sklearn\._loss\.(?:loss|link|_loss)\._{0,2}(?:[A-Z][A-Za-z0-9]*|pyx_unpickle_Cy[A-Za-z0-9]+)\Z"),
     re.compile(
         r"scipy\.sparse\.(?:_?(?:csr|csc|coo|bsr|dia|dok|lil)\.)?(?:csr|csc|coo|bsr|dia|dok|lil)_(?:matrix|array)\Z"

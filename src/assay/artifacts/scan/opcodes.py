@@ -56,6 +56,11 @@ class _Kind:
     how: str
     width: int
 
+    @property
+    def signed(self) -> bool:
+        """Whether its number is: lengths of two old opcodes are, and the unpickler refuses negative ones."""
+        return self.name in {"BININT", "BINSTRING", "LONG4"}
+
 
 def _kinds() -> dict[int, _Kind]:
     kinds: dict[int, _Kind] = {}
@@ -78,8 +83,16 @@ def _kinds() -> dict[int, _Kind]:
 
 
 KINDS = _kinds()
-PLAIN = {code: kind.name for code, kind in KINDS.items() if kind.how == NOTHING}
 Argument = str | int | Blob | tuple[str, str] | None
+PLAIN: dict[int, tuple[str, Argument]] = {
+    code: (kind.name, None) for code, kind in KINDS.items() if kind.how == NOTHING
+}
+SHORT = {
+    code: kind
+    for code, kind in KINDS.items()
+    if (kind.how == NUMBER and kind.width > 0) or kind.name in {"SHORT_BINUNICODE", "SHORT_BINSTRING"}
+}
+_SHORT_BYTES = 260  # of the longest of them
 
 
 class Stream:
@@ -110,18 +123,36 @@ class Stream:
 
         The stream then stays in front of what it could not read.
         """
-        code = self.peek()
+        place = self.at - self._base
+        buffer = self._buffer
+        if 0 <= place < len(buffer):
+            code: int | None = buffer[place]
+        else:
+            code = self.peek()
         if code is None:
             return None
-        name = PLAIN.get(code)
-        if name is not None:
+        found = PLAIN.get(code)
+        if found is not None:
             self.at += 1
-            return name, None
+            return found
+        short = SHORT.get(code)
+        if short is not None and 0 <= place < len(self._buffer) - _SHORT_BYTES:
+            return self._short(short, place + 1)
         kind = KINDS.get(code)
         if kind is None:
             return None
-        found = self._argument(kind, self.at + 1)
-        return None if found is None else (kind.name, found[0])
+        argument = self._argument(kind, self.at + 1)
+        return None if argument is None else (kind.name, argument[0])
+
+    def _short(self, kind: _Kind, place: int) -> tuple[str, Argument]:
+        """The commonest opcodes, which lie in the buffer as a whole."""
+        buffer = self._buffer
+        if kind.width > 0:
+            self.at += 1 + kind.width
+            return kind.name, int.from_bytes(buffer[place : place + kind.width], "little", signed=kind.signed)
+        length = buffer[place]
+        self.at += 2 + length
+        return kind.name, buffer[place + 1 : place + 1 + length].decode("utf-8", "surrogateescape")
 
     def _take(self, start: int, length: int) -> bytes:
         place = start - self._base
@@ -138,8 +169,7 @@ class Stream:
         raw = self._take(start, width)
         if len(raw) != width:
             return None
-        # Lengths of four bytes are signed for two old opcodes; the unpickler refuses what is negative then.
-        number = int.from_bytes(raw, "little", signed=kind.name in {"BININT", "BINSTRING", "LONG4"})
+        number = int.from_bytes(raw, "little", signed=kind.signed)
         if kind.width >= 0:
             self.at = start + width
             return (number,)

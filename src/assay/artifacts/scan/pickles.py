@@ -26,7 +26,7 @@ _SWEEP_BYTES, _OVERLAP = 1024 * 1024, 512
 _BEGINNING = re.compile(rb"\x80[\x00-\x05][\x8c\x95cX(}\]\x8e\x8dI\x8aKNU)]")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
 # GLOBAL and INST in letters, wherever they stand.
-_LETTERS = re.compile(rb"[ci]([A-Za-z_][\w.]{1,80})\n([A-Za-z_][\w.]{0,80})\n")
+_LETTERS = re.compile(rb"(?=[ci]([A-Za-z_][\w.]{1,80})\n([A-Za-z_][\w.]{0,80})\n)")
 _LEAST = 2
 
 

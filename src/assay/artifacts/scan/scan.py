@@ -16,8 +16,9 @@ from assay.artifacts.scan.source import OpenFile
 from assay.artifacts.scan.verdicts import RULES_VERSION, rules_digest
 from assay.errors import ArtifactError
 from assay.findings import Finding, Severity
-from assay.formats.base import Content
+from assay.formats.base import Content, ViewContent
 
+SMALL_BYTES = 256 * 1024
 _RECURSION = 3000  # JSON and containers nest at most so deep; what nests deeper is refused, not followed
 
 
@@ -80,13 +81,21 @@ def _each(tree: Tree) -> Iterator[tuple[str, Content | ArtifactError]]:
             yield entry.name, err
             continue
         try:
-            yield entry.name, OpenFile(descriptor, os.fstat(descriptor).st_size)
+            size = os.fstat(descriptor).st_size
+            if size <= SMALL_BYTES:  # read once, then looked at from many sides
+                yield entry.name, ViewContent(memoryview(os.pread(descriptor, size, 0)))
+            else:
+                yield entry.name, OpenFile(descriptor, size)
         finally:
             os.close(descriptor)
 
 
 def put_together(
-    name: str, contents: Iterable[tuple[str, Content | ArtifactError]], known: Sequence[Finding] = ()
+    name: str,
+    contents: Iterable[tuple[str, Content | ArtifactError]],
+    known: Sequence[Finding] = (),
+    *,
+    thorough: bool = True,
 ) -> Scan:
     """Look through files that are open already.
 
@@ -94,6 +103,7 @@ def put_together(
         name: The model's name.
         contents: Each file's name and bytes, or why it cannot be read.
         known: What is wrong with the files as such.
+        thorough: Also search what is no pickle for pieces of one.
     """
     findings = list(known)
     found: dict[str, tuple[str, ...]] = {}
@@ -104,21 +114,22 @@ def put_together(
             if isinstance(content, ArtifactError):
                 findings += content.findings
                 continue
-            examined, trouble = examine(file, content)
+            examined, trouble = examine(file, content, thorough=thorough)
             findings += trouble
             if examined:
                 found[file] = examined
     return Scan(name, tuple(names), _ordered(findings), found)
 
 
-def examine(name: str, content: Content) -> tuple[tuple[str, ...], list[Finding]]:
+def examine(name: str, content: Content, *, thorough: bool = True) -> tuple[tuple[str, ...], list[Finding]]:
     """What one file imports, and its findings.
 
     Args:
         name: The file's name in the model.
         content: Its bytes.
+        thorough: Also search what is no pickle for pieces of one.
     """
-    examiner = Examiner(name)
+    examiner = Examiner(name, thorough=thorough)
     try:
         examiner.examine(content)
     except (OSError, RecursionError, MemoryError) as err:
@@ -209,6 +220,7 @@ def signed_globals(
     The first file is always there, with nothing if it imports nothing: else a model without pickles
     would look like one that was signed without a look at them.
     """
-    found = scan(root, ignore=ignore, signature=signature)
-    first = dict.fromkeys(found.files[:1], ())
+    with Tree.of(root, ignore=ignore, signature=signature) as tree:
+        found = put_together(tree.name, _each(tree), thorough=False)
+    first: dict[str, tuple[str, ...]] = dict.fromkeys(found.files[:1], ())
     return {**first, **found.globals}

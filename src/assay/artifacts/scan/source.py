@@ -64,7 +64,9 @@ class OpenFile:
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes from ``start``; fewer than ``length`` only where the content ends."""
-        return os.pread(self.descriptor, max(0, min(length, self.size - start)), start) if start >= 0 else b""
+        if not 0 <= start < self.size or length <= 0:  # lengths in hostile files are longer than a file can be
+            return b""
+        return os.pread(self.descriptor, min(length, self.size - start), start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class Window:
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes from ``start``; fewer than ``length`` only where the content ends."""
-        return self.content.read(self.start + start, max(0, min(length, self.size - start))) if start >= 0 else b""
+        if not 0 <= start < self.size or length <= 0:
+            return b""
+        return self.content.read(self.start + start, min(length, self.size - start))
 
 
 class Held:

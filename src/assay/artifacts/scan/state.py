@@ -23,6 +23,7 @@ _CALLERS = frozenset(
 
 # These unpickle the bytes they are given: fine as long as those lie open, and were looked into.
 UNPACKERS = frozenset({"torch.storage._load_from_bytes"})
+_AS_BYTES = "_codecs.encode"
 _SHORT = 4  # opcodes of a pickle of one number
 
 
@@ -160,6 +161,8 @@ class State:
             inner = arguments[0] if isinstance(arguments, tuple) and arguments else None
             if target.path in _CALLERS and isinstance(inner, Named):
                 self._called(inner, arguments, start)
+            elif target.path == _AS_BYTES and isinstance(inner, str):
+                self.keep(inner)  # how protocols 0 to 2 carry bytes
             elif target.path in UNPACKERS and not _lies_open(inner):
                 self.see(Sighting("unresolvable", "", f"what {target.path} unpickles", start))
         elif isinstance(target, Made):
@@ -186,5 +189,5 @@ class State:
 def _lies_open(value: object) -> bool:
     """Whether the bytes are there to be looked into, as they are or as Python 2 wrote them."""
     if isinstance(value, Made):
-        return isinstance(value.target, Named) and value.target.path == "_codecs.encode"
+        return isinstance(value.target, Named) and value.target.path == _AS_BYTES
     return isinstance(value, Blob | str)

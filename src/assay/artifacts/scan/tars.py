@@ -18,7 +18,10 @@ _LINKS = b"12"
 
 def looks_like_tar(head: bytes) -> bool:
     """Whether a first block is a header whose checksum holds."""
-    return len(head) >= BLOCK and head[0] != 0 and _checksum(head[:BLOCK]) == _octal(head[148:156])
+    if len(head) < BLOCK or head[0] == 0:
+        return False
+    wanted = _octal(head[148:156])
+    return wanted > 0 and _checksum(head[:BLOCK]) == wanted
 
 
 def inside_tar(content: Content) -> Inside:
