@@ -41,8 +41,8 @@ def relist(found: Manifest, listing: Listing, read: Reader, *, at_most: Mapping[
         found: As measured.
         listing: The digests wanted.
         read: Gives the bytes of a file in order, in pieces.
-        at_most: How many digests a file needs at most, by name; files that are not in it are not read.
-            Without it every file is listed to its end.
+        at_most: How many digests were signed, by name; one more is made of a longer file, to tell it from
+            what was signed. Files that are not in it are not read. Without it all are listed to their end.
 
     Returns:
         The same manifest with ``FileDigest.listed`` filled in.
@@ -119,7 +119,7 @@ class _Run:
             self._hash.update(chunk)
             return
         # More ranges than were signed: the sizes differ, and a range of one byte must not fill the memory.
-        while chunk.nbytes and (self._at_most is None or len(self._done) < self._at_most):
+        while chunk.nbytes and (self._at_most is None or len(self._done) <= self._at_most):
             piece = chunk[: self._left]
             self._hash.update(piece)
             self._left -= piece.nbytes
