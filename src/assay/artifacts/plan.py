@@ -18,13 +18,15 @@ from assay.artifacts.hashing import Job, Reader, unreadable
 from assay.artifacts.names import fault, shown
 from assay.errors import ArtifactError, FormatError
 from assay.findings import Finding, Severity
-from assay.formats import shelf
+from assay.formats import sharded, shelf
 from assay.formats.base import OPAQUE, Format, Part, distinct
 
 # Tensors may share bytes (tied weights, views of one storage), but a header must not make one byte be hashed
 # thousands of times.
 MAX_SHARING = 16
 _ALWAYS_BYTES = 16 * 1024 * 1024  # small files may share as they like
+
+MAX_DISAGREEMENTS = 64  # of an index with its files that are told
 
 _Stamp = tuple[int, int, int, int]
 
@@ -85,6 +87,8 @@ class Plan:
                 content.close()
         plan.placed = {name: tuple(_distinctly(parts)) for name, parts in raw.items()}
         plan._limit(sizes)
+        for name in filter(sharded.is_index, sizes):
+            plan._check_index(name, sizes, reader)
         return plan
 
     def _take(self, name: str, content: OpenFile, sizes: Mapping[str, int], raw: dict[str, list[Placed]]) -> None:
@@ -104,6 +108,28 @@ class Plan:
                 self._malformed(name, f"keeps {shown(part.name)} in {shown(part.file)}, which {reason}")
                 continue
             raw.setdefault(target, []).append(Placed(part, container))
+
+    def _check_index(self, name: str, sizes: Mapping[str, int], reader: Reader) -> None:
+        """Hold the index of a sharded model against its files."""
+        shards = {
+            one: {placed.part.name for placed in self.placed.get(one, ())} if one in self._stamps else None
+            for one in sizes
+            if one.lower().endswith(".safetensors")
+        }
+        content = OpenFile(reader, name)
+        try:
+            for one in sharded.disagreements(name, content, shards)[:MAX_DISAGREEMENTS]:
+                subject = f"{shown(name)}:{shown(one.tensor)}"
+                detail = f"{shown(name)} {one.what}"
+                self.findings.append(Finding("artifact.shard-index", subject, Severity.ERROR, detail))
+        except FormatError as err:
+            self._malformed(name, f"is not a sound index: {err.message}")
+        except ArtifactError as err:
+            self.unread[name] = err
+        except OSError as err:
+            self.unread[name] = unreadable(name, err)
+        finally:
+            content.close()
 
     def _malformed(self, name: str, what: str) -> None:
         self.findings.append(_finding("artifact.malformed", name, what))

@@ -37,14 +37,16 @@ def is_index(name: str) -> bool:
     return name.lower().endswith(SUFFIX)
 
 
-def disagreements(name: str, content: Content, shards: Mapping[str, AbstractSet[str]]) -> tuple[Disagreement, ...]:
+def disagreements(
+    name: str, content: Content, shards: Mapping[str, AbstractSet[str] | None]
+) -> tuple[Disagreement, ...]:
     """Everything in which the index and the files it names disagree.
 
     Args:
         name: The index's path relative to the model.
         content: Its bytes.
         shards: The names of the tensors of every safetensors file of the model, by its path
-            relative to the model.
+            relative to the model; None for one that could not be read.
 
     Raises:
         FormatError: It is not the JSON object it must be, or a path leads out of its folder.
@@ -62,6 +64,8 @@ def disagreements(name: str, content: Content, shards: Mapping[str, AbstractSet[
             found.append(Disagreement(first, f"puts {first!a}{more} into {path!a}, which is no file of the model"))
             continue
         there = shards[path]
+        if there is None:
+            continue
         found += [
             Disagreement(one, f"puts {one!a} into {path!a}, which has no such tensor")
             for one in sorted(tensors - there)

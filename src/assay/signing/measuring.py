@@ -10,6 +10,7 @@ from assay.artifacts.digest import Wanted, chunks
 from assay.artifacts.hashing import Report
 from assay.artifacts.manifest import Manifest
 from assay.artifacts.measure import measure, measure_again
+from assay.artifacts.places import at_signed_places, unreadable
 from assay.artifacts.reading import measure_rest
 from assay.artifacts.relist import on_disk, relist
 from assay.artifacts.snapshot import Snapshot
@@ -79,6 +80,18 @@ def relisted(case: Case, bundle: Bundle, found: Manifest, snapshot: Snapshot | N
     ignore = (*case.ignore, *bundle.claim.ignore)
     with refusing(case), on_disk(case.path, ignore=ignore, signature=case.signature) as read:
         return relist(found, listing, read, at_most=wanted)
+
+
+def located(case: Case, bundle: Bundle, found: Manifest, snapshot: Snapshot | None) -> Manifest:
+    """What was found, and where the signed tensors lay what lies there now when their container cannot be read."""
+    claim, _ = claim_for(bundle, found)
+    if not unreadable(claim, found):
+        return found
+    if snapshot is not None:
+        return at_signed_places(claim, found, lambda name: chunks(snapshot.view(name)))
+    ignore = (*case.ignore, *bundle.claim.ignore)
+    with refusing(case), on_disk(case.path, ignore=ignore, signature=case.signature) as read:
+        return at_signed_places(claim, found, read)
 
 
 def completed(claim: Manifest, found: Manifest) -> Manifest:

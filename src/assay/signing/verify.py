@@ -120,7 +120,7 @@ def verify(
             found = measuring.all_but_tensors(case, bundle)
         else:
             found = measuring.measured(case, bundle, thorough=thorough, report=report)
-        found = measuring.relisted(case, bundle, found, snapshot)
+        found = measuring.located(case, bundle, measuring.relisted(case, bundle, found, snapshot), snapshot)
         passed = _judge(case, bundle, found, signers, versions=versions, authorities=authorities)
         if defer and not thorough:
             passed = replace(passed, checked="blake3", warnings=(*passed.warnings, *_deferred(passed.claim)))
