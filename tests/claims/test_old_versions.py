@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,9 +21,13 @@ from assay.project import integrity, releasing
 from assay.project.people import trust_key
 from assay.project.project import Project
 from assay.project.versions import statement_place
-from assay.release.store import statements
+from assay.release.deployment import Deployment
+from assay.release.store import deployments, statements
+from assay.signing.about import About
 from assay.signing.rollback import make, sign_rollback
+from assay.signing.sign import sign
 from assay.signing.statement import Envelope
+from assay.storage.clock import utc_text
 
 HOUR = timedelta(hours=1)
 LATER = TODAY + HOUR
@@ -90,13 +96,11 @@ def host(small: Small, tmp_path: Path) -> Host:
 
 def step(small: Small, signer: PemSigner, *, left: int = 2, now: datetime = LATER, name: str = "spam") -> Envelope:
     """A rollback statement from a version to the first."""
-    roots = {one.version: one.root for one in integrity_history(small)}
+    roots = {one.version: one.root for one in history(small)}
     return sign_rollback(make(name, (left, roots.get(left, "ab" * 32)), (1, roots[1]), reason="bad", now=now), signer)
 
 
-def integrity_history(small: Small) -> list[releasing.Deployment]:
-    from assay.release.store import deployments
-
+def history(small: Small) -> list[Deployment]:
     return deployments(small.project.state, "spam")
 
 
@@ -124,10 +128,6 @@ class TestHere:
         assert refusals(small.reopened()) == ["signature.rollback"]
 
     def test_the_same_version_with_other_bytes_is_refused(self, small: Small, tmp_path: Path) -> None:
-        from assay.signing.about import About
-        from assay.signing.sign import sign
-        from assay.storage.clock import utc_text
-
         write_model(small.model, rows(10, start=TODAY, seed=11), seed=5)
         about = About(name="spam", version=2, created=utc_text(LATER))
         sign(small.model, small.keys[RELEASE], about=about, now=LATER)
@@ -190,24 +190,24 @@ class TestElsewhere:
     def test_a_statement_that_does_not_fit_is_refused(self, small: Small, host: Host, flaw: str) -> None:
         key, anna = generate(small.folder / "eve.pem", passphrase=None), small.keys[ANNA]
         trust_key(host.project(), "eve@acme.example", small.folder / "eve.pub", until=None, now=TODAY)
-        made = {
+        made: dict[str, Callable[[], str]] = {
             "stranger": lambda: step(small, key).to_json(),
             "newer-seen": lambda: step(small, anna).to_json(),
             "other-root": lambda: sign_rollback(
-                make("spam", (2, "cd" * 32), (1, integrity_history(small)[0].root), reason="bad", now=LATER), anna
+                make("spam", (2, "cd" * 32), (1, history(small)[0].root), reason="bad", now=LATER), anna
             ).to_json(),
             "other-model": lambda: step(small, anna, name="ham").to_json(),
             "to-come": lambda: step(small, anna, now=LATER + HOUR * 3).to_json(),
             "junk": lambda: "junk",
             "huge": lambda: "[" * 100_000,
             "edited": lambda: _edited(step(small, anna, left=3)),
-        }[flaw]()
+        }
         if flaw == "newer-seen":
             write_model(small.model, rows(10, start=TODAY, seed=13), seed=7)
             small.sign(now=LATER)
             put(host, small.model)
             assert refusals(host.project()) == []
-        host.statement.write_text(made)
+        host.statement.write_text(made[flaw]())
         put(host, small.folder / "first")
         found = refusals(host.project())
         assert found[0] == "signature.rollback"
@@ -224,8 +224,6 @@ class TestElsewhere:
 def _edited(envelope: Envelope) -> str:
     body = json.loads(envelope.to_json())
     other = Envelope.parse(envelope.to_json()).payload.replace(b'"version":3', b'"version":2')
-    import base64
-
     body["payload"] = base64.b64encode(other).decode()
     return json.dumps(body)
 

@@ -53,8 +53,8 @@ def policy_digest(config: ProjectConfig) -> str:
     """Hex SHA-256 of what assay.toml says about whom to believe and what must hold.
 
     In it are the place of the state, the checkpoints and witnesses of the log, the timestamp authorities with
-    their certificates, and of each model its name, path, tier, known-good copies and policy. Not in it: whom to
-    alert, whose addresses are secrets, and how data are read and watched.
+    their certificates, and of each model its name, path, tier, second store, known-good copies and policy.
+    Not in it: whom to alert, whose addresses are secrets, and how data are read and watched.
 
     Raises:
         PolicyTamperedError: A certificate of a timestamp authority cannot be read.
@@ -81,6 +81,7 @@ def _model(model: ModelConfig, root: Path) -> dict[str, object]:
         "name": model.name,
         "path": _from(root, model.path),
         "tier": model.tier,
+        "second_store": (model.second_store or "").replace(f"{root}/", "") or None,
         "known_good": None if model.known_good is None else _from(root, model.known_good),
         # Each rule there is, so that none that is added later is left out of what the root signs.
         "policy": {one.name: _plain(getattr(policy, one.name)) for one in fields(policy)} if policy else None,
