@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import PASSPHRASE, now, open_project, secret
+from assay.cli.here import PASSPHRASE, now, open_project, read_key, secret
 from assay.cli.output import json_option, print_json, print_table
 from assay.cli.root import root, seal
 from assay.errors import KeyFileError
@@ -140,6 +140,26 @@ def backup(path: Path, *, out: Path, as_json: bool) -> None:
         print_json({"backup": str(out), "key_id": signer.key_id})
         return
     click.echo(f"made {out}, which opens as key {signer.key_id}\nkeep it and its passphrase apart, off this machine")
+
+
+@keys.command()
+@click.argument("key", metavar="KEY")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the public key here; never overwritten.")
+@json_option
+def public(key: str, *, out: Path | None, as_json: bool) -> None:
+    """Give the public half of KEY: a PEM file, pkcs11:…, or a key of a service."""
+    from assay.keys.pem import write_public
+
+    signer = read_key(key)
+    if out is not None:
+        write_public(out, signer.public_pem())
+    if as_json:
+        pem = signer.public_pem().decode()
+        print_json({"key_id": signer.key_id, "algorithm": signer.algorithm, "public_pem": pem})
+    elif out is None:
+        click.echo(signer.public_pem().decode(), nl=False)
+    else:
+        click.echo(f"made {out}\nkey id {signer.key_id}\nnext: assay keys trust IDENTITY {out}")
 
 
 @keys.command("list")

@@ -43,7 +43,7 @@ def record(
     if out is None and token is None and as_json:
         raise ConfigError("say where the record goes: --out FILE or --in pkcs11:…")
     ready(out)
-    with verified(what, whose, signature=signature, ignore=ignore) as model:
+    with verified(what, whose, signature=signature, ignore=ignore, thorough=True) as model:
         about, manifest = model.about, model.manifest
         name, version, created = (about.name, about.version, about.created) if about else (manifest.name, None, "")
         found = Record(model.root, name, version, created, model.key_id, left_out(manifest.ignore))

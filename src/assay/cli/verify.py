@@ -55,6 +55,7 @@ def verify(
         return
     further = None if wanted is None else partial(check_record, wanted)
     second = second_place(second_store)
+    thorough = thorough or wanted is not None  # the record is of SHA-256: BLAKE3 alone says nothing about it
     model = verified(what, whose, signature=signature, ignore=ignore, second=second, further=further, thorough=thorough)
     agrees = {"record": wanted is not None, "second_store": second.place if second else None}
     _report(what, model, agrees, as_json=as_json)
@@ -154,7 +155,7 @@ def _record_alone(
     warning = Finding("signature.unchecked", manifest.name, Severity.WARNING, "nobody's signature was checked")
     if as_json:
         counts = {"files": len(manifest.files), "tensors": len(manifest.tensors)}
-        nobody = {"signer": None, "key_id": None, "name": None, "version": None}
+        nobody = {"signer": None, "key_id": None, "name": None, "version": None, "checked": "sha256"}
         agrees = {"record": True, "second_store": None, "findings": [warning.as_json()]}
         print_json({"verified": True, "root": manifest.root, **nobody, **counts, **agrees})
         return

@@ -166,6 +166,15 @@ def generate(path: Path, *, passphrase: str | None, kind: str = "p256") -> PemSi
     return signer
 
 
+def write_public(path: Path, pem: bytes) -> None:
+    """Write a public key; nothing is ever overwritten.
+
+    Raises:
+        KeyFileError: A file is there already, or cannot be written.
+    """
+    _create(path, pem, mode=0o644)
+
+
 def open_key(address: str, ask: Ask) -> Opened:
     """Open the key of a PEM file; its passphrase is asked for when it is encrypted.
 

@@ -70,6 +70,9 @@ def test_a_printed_record_is_read_back_from_the_file_and_from_its_words(here: Pa
         alone = typed("verify", "loans", "--record", record)
         assert alone.code == 0
         assert "matches the record: 1 files; nobody's signature was checked" in alone.out
+    quick = typed("verify", "loans", "--public-key", "key.pub", "--json").data
+    sure = typed("verify", "loans", "--public-key", "key.pub", "--record", page, "--json").data
+    assert (quick["checked"], sure["checked"], sure["record"]) == ("blake3", "both", True)
     found = typed("verify", "loans", "--record", page, "--json").data
     assert found["signer"] is None
     assert [one["rule"] for one in found["findings"]] == ["signature.unchecked"]  # type: ignore[attr-defined]
@@ -127,6 +130,12 @@ def test_a_model_is_signed_with_a_key_on_a_token(here: Path) -> None:
     token_box.make_key(label, "p384")
     signed = typed("sign", "loans", "--key", token_box.address(label), "--json")
     assert signed.code == 0, signed.err
+    assert typed("keys", "public", token_box.address(label), "--out", "token.pub").code == 0
+    assert typed("verify", "loans", "--public-key", "token.pub").code == 0
+    shown = typed("keys", "public", token_box.address(label), "--json").data
+    assert shown["public_pem"] == typed("keys", "public", token_box.address(label)).out
+    assert shown["key_id"] == signed.data["key_id"]
+    typed("keys", "public", token_box.address(label), "--out", "token.pub").refused(2, "never overwritten")
     warned = typed("sign", "loans", "--key", token_box.address(label, query=f"pin-value={token_box.PIN}"))
     assert "warning: a PIN in the address" in warned.err
 
