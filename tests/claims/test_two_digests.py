@@ -72,7 +72,7 @@ def test_on_the_first_look_they_are_refused_though_a_fast_one_was_asked_for(mode
 def test_a_held_copy_and_one_whose_tensors_are_left_for_later_are_refused_too(model: Path) -> None:
     for how in ({"hold": True}, {"defer": True, "known": ()}):
         with pytest.raises(VerificationError) as caught:
-            verify(model, signers=SIGNERS, now=NOW, **how)  # type: ignore[arg-type]  # mypy cannot see which is which
+            verify(model, signers=SIGNERS, now=NOW, **how)
         assert disagreeing(caught.value)
 
 

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Protocol, Self
 
-from assay.artifacts.digest import CHUNK_BYTES, Pass, Wanted
+from assay.artifacts.digest import CHUNK_BYTES, Pass, Wanted, digest
 from assay.artifacts.names import shown
 from assay.errors import ArtifactError, AssayError, ConfigError
 from assay.findings import Finding, Severity
@@ -174,6 +174,11 @@ class _Run:
             reader.close()
 
     def _read(self, buffer: memoryview, job: Job, descriptor: int) -> Hashed:
+        count = os.preadv(descriptor, [buffer], 0)
+        if count < CHUNK_BYTES and not job.ranges and not os.preadv(descriptor, [buffer[count:]], count):
+            self.report(count)
+            found = digest(buffer[:count], self.wanted)
+            return Hashed(count, found.sha256, found.blake3, ())
         run = Pass(job.ranges, wanted=self.wanted)
         while count := os.preadv(descriptor, [buffer], run.size):
             run.update(buffer[:count])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from assay.artifacts.compare import compare
 from assay.artifacts.digest import Wanted
 from assay.artifacts.files import FileEntry, Tree, refused
 from assay.artifacts.hashing import Hashed, Reader, Report, hash_files, unreadable
@@ -130,10 +128,21 @@ def measure_again(
         if tree.findings or plan.findings or plan.unread or not _placed_as_signed(plan, signed):
             return None
         found = _hash(tree, Plan(), "blake3", report)
-        manifest = _manifest(tree, Plan(), found, collect=True)
-    if compare(replace(signed, tensors=()), manifest):
+    files = [
+        FileDigest(entry.name, one.size, "", one.blake3)
+        for entry in tree.entries
+        if isinstance(one := found[entry.name], Hashed)
+    ]
+    if not _files_as_signed(files, signed):
         return None
-    return replace(manifest, tensors=signed.tensors)
+    return Manifest(tree.name, tuple(files), signed.tensors, tree.ignore)
+
+
+def _files_as_signed(files: Sequence[FileDigest], signed: Manifest) -> bool:
+    return {file.name for file in files} == signed.by_name.keys() and all(
+        file.blake3 == signed.by_name[file.name].blake3 and signed.by_name[file.name].size in (None, file.size)
+        for file in files
+    )
 
 
 def _placed_as_signed(plan: Plan, signed: Manifest) -> bool:

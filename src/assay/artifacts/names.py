@@ -6,11 +6,14 @@ anything is signed, and when it turns up later.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
 MAX_NAME_BYTES = 4096
 MAX_PARTS = 64
+# What most names look like; nothing below can be wrong with such a one.
+_COMMON = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/){0,9}[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
 
 # Marks that make a terminal show a name in another order than it is stored (Unicode UAX 9, 2.1-2.6).
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -23,6 +26,10 @@ def fault(name: str) -> str | None:
     Args:
         name: Relative to the model, parts joined by ``/``.
     """
+    return None if _COMMON.match(name) else _oddity(name)
+
+
+def _oddity(name: str) -> str | None:
     if not name.isascii() or not name.isprintable():
         for letter in name:
             if "\udc80" <= letter <= "\udcff":  # how Python carries bytes that are not UTF-8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import cast
 
@@ -40,6 +41,11 @@ def find(name: str, content: Content) -> Format | None:
     ending = base[base.rfind(".") :] if "." in base else ""
     if ending not in TABLE:
         return None
-    module, attribute = TABLE[ending].split(":")
-    container = cast("Format", getattr(import_module(module), attribute)())
+    container = _made(TABLE[ending])
     return container if container.accepts(content) else None
+
+
+@cache
+def _made(place: str) -> Format:
+    module, attribute = place.split(":")
+    return cast("Format", getattr(import_module(module), attribute)())
