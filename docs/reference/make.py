@@ -23,13 +23,17 @@ says more about them, it is below.
 | variable | read by | says |
 | --- | --- | --- |
 | `ASSAY_PASSPHRASE` | verbs with `--key`, `init`, `keys new` | passphrase of the private key; else it is asked for |
+| `ASSAY_PIN` | verbs with `--key` or a record on a token | PIN of a PKCS#11 token; else it is asked for |
+| `ASSAY_BACKUP_PASSPHRASE` | `keys backup` | passphrase of the backup; else it is asked for, twice |
+| `ASSAY_SEAL_PASSPHRASE` | verbs with a second store | passphrase of `sealed:FILE`; else it is asked for |
+| `PKCS11_MODULE_PATH` | verbs with `pkcs11:` | the token's library, unless the address says `module-path=` |
 | `ASSAY_ACTOR` | every verb in a project | who acts, as the log writes it; default: the login name; no proof |
 | `ASSAY_TOKEN` | `serve` | the sign-in token; else a new one is printed at each start |
 | `ASSAY_DEBUG` | every verb | when set, a fault in assay itself shows its traceback |
 | `XDG_STATE_HOME` | every verb in a project | checkpoints, unless `[log] checkpoints` is set: `~/.local/state` |
 | `XDG_CACHE_HOME` | `demo` | where its data sets are kept; default `~/.cache` |
 
-Not built: `assay scan`, `assay diff`, `keys rotate` and `keys backup`, `diagnose --html`, `validate` to SARIF.
+Not built: `assay scan`, `assay diff`, `keys rotate`, `diagnose --html`, `validate` to SARIF.
 """
 
 
