@@ -85,3 +85,40 @@ def test_a_tensor_without_a_sound_place_or_digest_is_refused(
 ) -> None:
     with pytest.raises(ArtifactError):
         TensorDigest("a", "w", "F32", shape, start, end, hexed)
+
+
+def tensor(name: str, content: str, dtype: str = "F32", shape: tuple[int, ...] = (2,)) -> TensorDigest:
+    return TensorDigest("a", name, dtype, shape, 0, 8, HEX, content)
+
+
+def test_the_tensor_root_is_over_the_sorted_lines() -> None:
+    one, two = tensor("b", "1" * 64), tensor('\u00e4"', "2" * 64, "I64", (1, 2))
+    lines = sorted([f'["b","F32",[2],"{"1" * 64}"]'.encode(), f'["\u00e4\\"","I64",[1,2],"{"2" * 64}"]'.encode()])
+    want = hashlib.sha256(b"\n".join(lines)).hexdigest()
+    assert Manifest("m", (file("a"),), (one, two)).tensor_root == want
+    assert Manifest("m", (file("a"),), (two, one)).tensor_root == want
+
+
+@pytest.mark.parametrize(
+    "other",
+    [tensor("c", "1" * 64), tensor("b", "2" * 64), tensor("b", "1" * 64, "I32"), tensor("b", "1" * 64, shape=(1, 2))],
+)
+def test_the_tensor_root_changes_with_name_content_type_and_shape(other: TensorDigest) -> None:
+    one = Manifest("m", (file("a"),), (tensor("b", "1" * 64),))
+    assert Manifest("m", (file("a"),), (other,)).tensor_root != one.tensor_root
+
+
+def test_what_is_no_tensor_is_not_in_the_tensor_root() -> None:
+    member = tensor("doc", "", "bytes")
+    assert Manifest("m", (file("a"),), (member,)).tensor_root == ""
+    one = tensor("b", "1" * 64)
+    assert Manifest("m", (file("a"),), (member, one)).tensor_root == Manifest("m", (file("a"),), (one,)).tensor_root
+
+
+def test_a_name_that_is_no_text_has_a_tensor_root() -> None:
+    assert len(Manifest("m", (file("a"),), (tensor("\ud800", "1" * 64),)).tensor_root) == 64
+
+
+def test_a_content_that_is_no_digest_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="64 lower-case"):
+        tensor("b", "1" * 63)

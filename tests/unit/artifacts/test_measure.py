@@ -99,3 +99,16 @@ def test_measuring_starts_fast() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_same_weights_have_one_tensor_root_in_every_container(tmp_path: Path) -> None:
+    weights = {"x": np.arange(6, dtype="f4").reshape(2, 3), "y": np.ones(3, dtype="i8")}
+    (tmp_path / "a.safetensors").write_bytes(save(weights))
+    np.savez(tmp_path / "b.npz", x=weights["x"], y=weights["y"])
+    np.savez_compressed(tmp_path / "c.npz", x=weights["x"], y=weights["y"])
+    np.savez(tmp_path / "d.npz", x=np.asfortranarray(weights["x"]), y=weights["y"].astype(">i8"))
+    np.savez(tmp_path / "e.npz", x=weights["x"] + 1, y=weights["y"])
+    roots = [measure(tmp_path / name).tensor_root for name in sorted(os.listdir(tmp_path))]  # noqa: PTH208  names only
+    assert len(set(roots[:4])) == 1
+    assert roots[0]
+    assert roots[4] != roots[0]
