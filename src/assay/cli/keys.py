@@ -12,7 +12,7 @@ import click
 
 from assay.cli.here import PASSPHRASE, now, open_project, read_key, secret
 from assay.cli.output import json_option, print_json, print_table
-from assay.cli.root import root, seal
+from assay.cli.root import remind, root, seal
 from assay.errors import KeyFileError
 from assay.storage.clock import utc_text
 
@@ -83,6 +83,7 @@ def trust(identity: str, public: Path, *, until: datetime | None, as_json: bool)
         print_json({"identity": key.identity, "key_id": key.key_id, "since": key.since, "until": key.until})
         return
     click.echo(f"{key.key_id} now counts as {key.identity}")
+    remind(project)
 
 
 @keys.command()
@@ -90,7 +91,7 @@ def trust(identity: str, public: Path, *, until: datetime | None, as_json: bool)
 @click.option("--since", type=click.DateTime(), help="Revoked from this moment on (UTC); default now.")
 @json_option
 def revoke(key_id: str, *, since: datetime | None, as_json: bool) -> None:
-    """Refuse what KEY_ID (or its first digits) signed from now on."""
+    """Refuse what KEY_ID (or its first digits) signed; a trusted timestamp before that moment lets it count on."""
     from assay.project.people import revoke_key
 
     project = open_project()
@@ -99,6 +100,7 @@ def revoke(key_id: str, *, since: datetime | None, as_json: bool) -> None:
         print_json({"identity": key.identity, "key_id": key.key_id, "revoked": key.revoked})
         return
     click.echo(f"{key.key_id} of {key.identity} is revoked from {key.revoked} on")
+    remind(project)
 
 
 @keys.command()
@@ -111,7 +113,8 @@ def rotate(identity: str, public: Path, *, overlap: str, as_json: bool) -> None:
     from assay.project.people import rotate_key
     from assay.storage.clock import parse_span
 
-    key, old = rotate_key(open_project(), identity, public, overlap=parse_span(overlap), now=now())
+    project = open_project()
+    key, old = rotate_key(project, identity, public, overlap=parse_span(overlap), now=now())
     if as_json:
         print_json({"identity": key.identity, "key_id": key.key_id, "former": {one.key_id: one.until for one in old}})
         return
@@ -119,6 +122,7 @@ def rotate(identity: str, public: Path, *, overlap: str, as_json: bool) -> None:
     for one in old:
         click.echo(f"  {one.key_id[:16]} counts until {one.until}")
     click.echo("sign again with the new key until then: without a timestamp, old signatures end with their key")
+    remind(project)
 
 
 @keys.command()

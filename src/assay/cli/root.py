@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli.here import now, open_project, read_key
 from assay.cli.output import json_option, print_json
 from assay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from assay.project.project import Project
+
+
+def remind(project: Project) -> None:
+    """Say that the root key must sign, after a change, where there is one."""
+    from assay.project.sealing import root_key
+
+    if root_key(project) is not None:
+        click.echo("nothing is verified until the root key signs: assay keys seal --key ROOT.pem")
 
 
 @click.command()
@@ -39,7 +51,7 @@ def root(public: Path | None, *, key: str | None, remove: bool, as_json: bool) -
     else:
         click.echo(f"root key {found.key_id}")
         if public is not None:
-            click.echo("nothing is verified until it signs: assay keys seal --key ROOT.pem")
+            remind(project)
 
 
 @click.command("seal")

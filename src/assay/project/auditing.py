@@ -128,7 +128,7 @@ def export_incident(project: Project, number: int, file: Path, *, now: datetime)
         number,
         file,
         statements=statements,
-        trust=project.trust,
+        trust=project.stored_trust,  # evidence is wanted most when the policy was edited
         actor=project.actor,
         now=now,
     )
