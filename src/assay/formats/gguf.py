@@ -193,7 +193,7 @@ def _placed(
         parts.append(Part(name, dtype, shape, start, at))
     if not infos and size <= base:  # without tensors, the padding may be missing
         return ()
-    if not at <= size <= _aligned(at, alignment):
+    if size not in {at, _aligned(at, alignment)}:  # writers pad the last tensor too, or do not
         what = "bytes follow the tensors" if at < size else "bytes are missing"
         raise FormatError(f"{what}: they end at byte {at}, the file at {size}")
     return tuple(parts)
