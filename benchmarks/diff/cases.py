@@ -6,6 +6,7 @@ the way it happens in practice. Weights are numpy arrays by name.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 State = dict[str, np.ndarray]
@@ -242,8 +245,93 @@ def kinds(kind: str, seed: int) -> Iterator[tuple[str, str, Callable[[], State]]
     yield "identical", "a copy", lambda: copy(kind, seed)
 
 
-def cases(seed: int) -> Iterator[Case]:
+def adapter(kind: str, seed: int, rank: int) -> State:
+    """A low-rank adapter that was really trained, on the largest matrix, then merged."""
+    torch.manual_seed(seed)
+    weights = {name: torch.tensor(one) for name, one in copy(kind, seed).items()}
+    name = max(matrices(copy(kind, seed)), key=lambda one: weights[one].numel())
+    matrix = weights[name].flatten(1)
+    a = torch.zeros(matrix.shape[0], rank, requires_grad=True)
+    b = (torch.randn(rank, matrix.shape[1]) / 8).requires_grad_()
+    net = network(kind, 64)
+    x, y = rows("later")
+    for _ in range(30):
+        changed = {**weights, name: (matrix + a @ b).reshape(weights[name].shape)}
+        loss = nn.functional.cross_entropy(torch.func.functional_call(net.eval(), changed, x), y)
+        slopes = torch.autograd.grad(loss, [a, b])
+        with torch.no_grad():
+            for one, slope in zip((a, b), slopes, strict=True):
+                one.sub_(0.5 * slope)
+    weights[name] = (matrix + (a @ b).detach()).reshape(weights[name].shape)
+    return {key: one.numpy() for key, one in weights.items()}
+
+
+def from_the_same_start(kind: str, seed: int) -> State:
+    """Trained from the same first weights on other rows: neither trained on nor unrelated."""
+    torch.manual_seed(1000 + seed)
+    return state(train(network(kind, 64), "later", epochs=12, rate=2e-3, seed=seed + 3))
+
+
+def scikit(seed: int, how: str) -> tuple[State, State]:
+    """A scikit-learn network of 64-bit weights, and a change of it."""
+    pictures, digits = load_digits(return_X_y=True)
+
+    def fit(start: int, activation: str = "tanh") -> MLPClassifier:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            one = MLPClassifier((48, 32), activation=activation, max_iter=15, random_state=start, warm_start=True)
+            return one.fit(pictures[:1200] / 16, digits[:1200])
+
+    net = fit(seed)
+    old = _layers(net)
+    if how == "trained on":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            net.set_params(max_iter=5, learning_rate_init=5e-4).fit(pictures[1200:] / 16, digits[1200:])
+        return old, _layers(net)
+    if how == "retrained":
+        return old, _layers(fit(seed + 500))
+    if how == "pruned":
+        return old, {n: np.where(np.abs(o) < np.quantile(np.abs(o), 0.4), 0, o) for n, o in old.items()}
+    if how == "32 bits":
+        return old, {name: one.astype(np.float32).astype(np.float64) for name, one in old.items()}
+    draw = np.random.default_rng(seed)
+    edit = 0.1 * np.outer(draw.normal(size=64), draw.normal(size=48))
+    return old, {**old, "coefs.0": old["coefs.0"] + edit}
+
+
+def _layers(net: MLPClassifier) -> State:
+    found = {f"coefs.{at}": one.copy() for at, one in enumerate(net.coefs_)}
+    return found | {f"intercepts.{at}": one.copy() for at, one in enumerate(net.intercepts_)}
+
+
+SCIKIT = {
+    "trained on": "fine-tuned",
+    "retrained": "retrained",
+    "pruned": "pruned",
+    "32 bits": "quantised",
+    "rank 1 in 64 bits": "low-rank edit",
+}
+
+
+def hard(kind: str, seed: int) -> Iterator[tuple[str, str, Callable[[], State]]]:
+    """Cases near a border, or beyond what weights can tell."""
+    for rank in (2, 4):
+        yield "low-rank edit", f"trained adapter of rank {rank}, merged", lambda r=rank: adapter(kind, seed, r)
+    yield "low-rank edit", "adapter of rank 16", lambda: low_rank(copy(kind, seed), 16, seed)
+    yield "fine-tuned", "60 epochs, Adam 0.005", lambda: trained_on(kind, seed, epochs=60, rate=5e-3)
+    yield "pruned", "5 % pruned", lambda: pruned(copy(kind, seed), 0.05)
+    yield "quantised", "2 bits a row", lambda: on_grid(copy(kind, seed), 2, by_row=True)
+    yield "quantised", "6 bits a group of 32", lambda: on_grid(copy(kind, seed), 6, group=32)
+    yield "bit rot", "100 bits flipped", lambda: flipped(copy(kind, seed), 100, seed)
+    yield "retrained", "same start, other rows", lambda: from_the_same_start(kind, seed)
+
+
+def cases(seed: int, *, harder: bool = False) -> Iterator[Case]:
     """All cases of a seed, for each network."""
     for kind in NETWORKS:
-        for truth, what, make in kinds(kind, seed):
+        for truth, what, make in (hard if harder else kinds)(kind, seed):
             yield Case(truth, f"{kind}: {what}", copy(kind, seed), make())
+    if not harder:
+        for how, truth in SCIKIT.items():
+            yield Case(truth, f"scikit-learn: {how}", *scikit(seed, how))

@@ -159,7 +159,8 @@ def _table(found: ModelDiff, top: int) -> None:
     if not sys.stdout.isatty():
         target.width = PIPE
     columns = COLUMNS if target.width >= WIDE else NARROW_COLUMNS
-    rows = [row(one)[: len(columns)] for one in changed[:top]]
+    kept = [COLUMNS.index(column) for column in columns]
+    rows = [[row(one)[at] for at in kept] for one in changed[:top]]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for at, column in enumerate(columns):
         table.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)

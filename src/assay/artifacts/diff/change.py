@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
+# Share of its rows and columns that a product of factors changes at least; all, but for what rounding swallows.
+FILLED = 0.3
 _LAYER = re.compile(r"(?:(?<=^)|(?<=[./_]))(\d+)(?=[./_]|$)")
 
 
@@ -81,6 +83,7 @@ class Measures:
         sign_bits: Of these, signs.
         exponent_bits: Of these, bits of exponents.
         single_bits: Elements of which exactly one bit differs.
+        highest_bit: Position of the highest bit that differs in any element, 0 is the lowest; None for none.
         zeros_old: Elements that are zero in OLD.
         zeros_new: Elements that are zero in NEW.
         zeroed: Elements that became zero.
@@ -114,6 +117,7 @@ class Measures:
     sign_bits: int = 0
     exponent_bits: int = 0
     single_bits: int = 0
+    highest_bit: int | None = None
     zeros_old: int = 0
     zeros_new: int = 0
     zeroed: int = 0
@@ -140,6 +144,18 @@ class Measures:
     def relative(self) -> float | None:
         """L2 of the difference relative to that of OLD; None when OLD is zero or not decoded."""
         return self.l2 / self.l2_old if self.exact and self.l2_old else None
+
+    @property
+    def thin(self) -> bool:
+        """Whether the difference is a product of two thin factors, which no chance makes.
+
+        The factors hold at most half as many numbers as the rows and columns that changed, and, as
+        a product does, the difference fills these.
+        """
+        room = self.rows * self.columns
+        if self.rank_exact is None or self.non_finite or self.changed < FILLED * room:
+            return False
+        return 2 * self.rank_exact * (self.rows + self.columns) <= room
 
     def as_json(self) -> dict[str, object]:
         """The numbers by name; what is infinite or NaN is null, for JSON has no word for it."""

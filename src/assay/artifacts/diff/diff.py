@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from assay.artifacts.diff.change import Place, Status, TensorChange
-from assay.artifacts.diff.kinds import Reading, read_change
+from assay.artifacts.diff.kinds import read_change
 from assay.artifacts.diff.matching import Matched, match
+from assay.artifacts.diff.reading import Reading
 from assay.artifacts.diff.weights import ONLY_TENSORS, Stored, Weights, same_elements
 from assay.errors import ConfigError, MissingExtraError
 

@@ -18,7 +18,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {{ :root {{ {dark}; --ground: #10151c; --card: {black}; }} }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }}
-main {{ max-width: 64rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }}
+main {{ max-width: 72rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.5rem; line-height: 1.25; margin: .4rem 0; }}
 h2 {{ font-size: 1.05rem; margin: 0 0 .6rem; }}
 .card {{ background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }}

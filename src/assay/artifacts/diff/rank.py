@@ -82,7 +82,8 @@ class Spread:
         """
         if self._whole:
             matrix = np.concatenate(self._held) if self._held else np.zeros((1, 1))
-            self._gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
         else:
             noise *= self._gram.shape[0]  # each of the sketch's columns sees all of it
         if not np.isfinite(self._gram).all():

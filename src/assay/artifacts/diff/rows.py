@@ -8,7 +8,7 @@ from assay.artifacts.diff.change import Measures, Status, TensorChange
 from assay.artifacts.names import shown
 
 COLUMNS = ("tensor", "changed", "L2 rel.", "max", "cosine", "rank", "bits", "zeros", "values", "type", "shape")
-NARROW_COLUMNS = ("tensor", "changed", "L2 rel.", "max", "cosine", "rank")
+NARROW_COLUMNS = ("tensor", "changed", "L2 rel.", "rank")
 NOTHING = "\u2013"
 
 _ORDER = (Status.CHANGED, Status.RETYPED, Status.RESHAPED, Status.ADDED, Status.REMOVED, Status.RENAMED, Status.SAME)
@@ -65,10 +65,7 @@ def _numbers(found: Measures) -> tuple[str, ...]:
 def rank(found: Measures) -> str:
     """The rank as a person reads it: that which rounding leaves, else that of 99 % of the energy."""
     side = min(found.rows, found.columns)
-    if (
-        found.rank_exact is not None
-        and 2 * found.rank_exact * (found.rows + found.columns) <= found.rows * found.columns
-    ):
+    if found.thin:
         return str(found.rank_exact)
     if found.rank is not None:
         return f"{found.rank} of {side}"

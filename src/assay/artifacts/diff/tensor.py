@@ -91,6 +91,7 @@ class Meter:
         self._changed = self._non_finite = 0
         self._sums = np.zeros(6)  # of old, new, old², new², old·new, (new - old)²
         self._max = 0.0
+        self._any_bits = 0
         self._bits = np.zeros(4, dtype=np.int64)  # all, signs, exponents, elements with one
         self._zeros = np.zeros(3, dtype=np.int64)  # in old, in new, became
         self._largest_zeroed, self._smallest_kept = 0.0, math.inf
@@ -128,6 +129,7 @@ class Meter:
     def _count_bits(self, differing: Words) -> None:
         sign, exponent, _ = masks(self._old)
         counts = np.bitwise_count(differing)
+        self._any_bits |= int(np.bitwise_or.reduce(differing, initial=0))
         self._bits += (
             int(counts.sum(dtype=np.int64)),
             int(np.bitwise_count(differing & differing.dtype.type(sign)).sum(dtype=np.int64)),
@@ -204,6 +206,7 @@ class Meter:
             sign_bits=int(self._bits[1]),
             exponent_bits=int(self._bits[2]),
             single_bits=int(self._bits[3]),
+            highest_bit=self._any_bits.bit_length() - 1 if self._any_bits else None,
             zeros_old=int(self._zeros[0]),
             zeros_new=int(self._zeros[1]),
             zeroed=int(self._zeros[2]),
@@ -225,7 +228,7 @@ class Meter:
 
 def _spread(square: float, total: float, count: int) -> float:
     """Sum of squares about the mean; 0 for a constant, whatever rounding left."""
-    found = square - total**2 / count
+    found = square - total * total / count  # ** would raise where * overflows to infinity
     return found if found > _CONSTANT * square else 0.0
 
 
