@@ -29,6 +29,7 @@ SINGLE = "."
 NAMELESS = "model"  # stands for the name where an old release signed none
 _REPOSITORY = (".git", ".gitattributes", ".github", ".gitignore")  # OMS 6.2: left out unless said otherwise
 _UNSAID = "it does not say what was left out of the model, as before model_signing 1.1.0; .git and the like are"
+_MAX_IGNORED = 10_000  # each is looked up on disk
 _TENSOR = ("name", "dtype", "shape", "start", "end", "blake3")
 # OMS 6.3.2: the last two numbers are the range, whatever else the name holds.
 _SHARD = re.compile(r"(?P<name>.+):(?P<start>0|[1-9][0-9]{0,15}):(?P<end>[1-9][0-9]{0,15})\Z", re.DOTALL)
@@ -227,6 +228,8 @@ def _serialization(value: object, what: str) -> tuple[Listing, tuple[str, ...] |
     if "ignore_paths" not in found:
         return Listing(algorithm, size), None
     names = [canonical.string(one, what=what) for one in canonical.sequence(found["ignore_paths"], what=what)]
+    if len(names) > _MAX_IGNORED:
+        raise malformed(what, f"it leaves out {len(names)} paths, more than {_MAX_IGNORED}")
     inside = [posixpath.normpath(name) for name in names]
     if "." in inside:
         raise malformed(what, "it leaves the whole model out")
