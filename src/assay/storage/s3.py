@@ -113,11 +113,9 @@ class S3Objects:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
-        try:
-            import boto3
-        except ImportError as err:
-            raise MissingExtraError("a second store in S3", "s3") from err
         with self._asking("the service"):
+            import boto3
+
             return boto3.client("s3")
 
     def _pieces(self, name: str, body: Any) -> Iterator[bytes]:  # noqa: ANN401 - the same

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from securesystemslib.signer import GCPSigner, SSlibKey, VaultSigner
+from securesystemslib.signer import AzureSigner, GCPSigner, SSlibKey, VaultSigner
 from tests.cloud import cloud
 
 from assay.errors import KeyFileError
@@ -110,8 +110,8 @@ class Stub:
         self.key = SSlibKey.from_crypto(load_private(pem)._key.public_key())
         self.asked: list[str] = []
 
-    def import_(self, name: str) -> tuple[str, SSlibKey]:
-        self.asked.append(name)
+    def import_(self, *name: str) -> tuple[str, SSlibKey]:
+        self.asked.append(" ".join(name))
         return self.address, self.key
 
 
@@ -133,3 +133,13 @@ def test_a_google_key_is_asked_for_by_its_full_name(tmp_path: Path, monkeypatch:
     found, public = kms._fetched("gcpkms:projects/p/k/1", str)
     assert (found, stub.asked) == ("gcpkms:projects/p/k/1", ["projects/p/k/1"])
     assert public.key_id == load_private(tmp_path / "key.pem").key_id
+
+
+def test_an_azure_key_is_asked_for_by_vault_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(tmp_path / "key.pem", passphrase=None, kind="p521")
+    stub = Stub("azurekms://v.vault.azure.net/keys/k/9", tmp_path / "key.pem")
+    monkeypatch.setattr(AzureSigner, "import_", stub.import_)
+    assert kms._fetched("azurekms://v.vault.azure.net/keys/k", str)[0] == "azurekms://v.vault.azure.net/keys/k/9"
+    assert stub.asked == ["v k"]
+    with pytest.raises(KeyFileError, match="newest version"):
+        kms._fetched("azurekms://v.vault.azure.net/keys/k/8", str)

@@ -4,6 +4,7 @@ import base64
 import errno
 import hashlib
 import os
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -319,3 +320,11 @@ def test_the_keys_of_a_folder_are_listed_without_their_passphrases(tmp_path: Pat
     assert folder.files(tmp_path / "c.pem")[0].key_id == locked.key_id
     with pytest.raises(KeyFileError, match="no PEM"):
         folder.files(tmp_path / "notes.txt")
+
+
+def test_a_cryptography_that_makes_no_ml_dsa_keys_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    monkeypatch.delattr("cryptography.hazmat.primitives.asymmetric.mldsa", raising=False)
+    with pytest.raises(KeyFileError, match="pip install -U cryptography"):
+        generate(tmp_path / "key.pem", passphrase=None, kind="ml-dsa-65")
+    assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pkcs11
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 from pkcs11 import Attribute, KeyType, ObjectClass
 from tests import token_box
 from tests.token_box import PIN, address, make_key
@@ -167,3 +171,113 @@ def test_a_point_is_read_with_and_without_its_wrapping(size: int) -> None:
     wrapped = b"\x04" + (bytes([size]) if size < 128 else bytes([0x81, size])) + raw
     assert _unwrapped(raw, size) == raw
     assert _unwrapped(wrapped, size) == raw
+
+
+def put_certificate(label: str, content: bytes) -> None:
+    """Put a certificate on the token in place of the public key of this label."""
+    with token_box.session() as opened:
+        for one in opened.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label}):
+            one.destroy()
+        opened.create_object(
+            {
+                Attribute.CLASS: ObjectClass.CERTIFICATE,
+                Attribute.CERTIFICATE_TYPE: pkcs11.CertificateType.X_509,
+                Attribute.LABEL: label,
+                Attribute.TOKEN: True,
+                Attribute.SUBJECT: b"0\x00",
+                Attribute.VALUE: content,
+            }
+        )
+
+
+def certified(public: bytes) -> bytes:
+    """A certificate of a public key; who signed it does not matter here."""
+    authority, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    key = load_pem_public_key(public)
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key).serial_number(1)
+    builder = builder.not_valid_before(datetime(2026, 1, 1, tzinfo=UTC)).not_valid_after(
+        datetime(2027, 1, 1, tzinfo=UTC)
+    )
+    return builder.sign(authority, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_stands_in_for_the_public_key(label: str) -> None:
+    public = open_key(address(label), pin).signer.public_pem()
+    put_certificate(label, certified(public))
+    signer = open_key(address(label), pin).signer
+    assert signer.public_pem() == public
+    assert signer.sign(b"weights")
+
+
+def test_a_damaged_certificate_is_our_error(label: str) -> None:
+    put_certificate(label, b"0\x03\x02\x01\x01")
+    with pytest.raises(KeyFileError, match="certificate on the token is damaged"):
+        open_key(address(label), pin)
+
+
+def test_a_damaged_public_key_is_our_error(label: str) -> None:
+    with token_box.session() as opened:
+        (public,) = opened.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label})
+        params = public[Attribute.EC_PARAMS]
+        public.destroy()
+        opened.create_object(
+            {
+                Attribute.CLASS: ObjectClass.PUBLIC_KEY,
+                Attribute.KEY_TYPE: KeyType.EC,
+                Attribute.LABEL: label,
+                Attribute.TOKEN: True,
+                Attribute.EC_PARAMS: params,
+                Attribute.EC_POINT: b"\x04\x41\x04" + b"\x01" * 64,  # on no curve
+            }
+        )
+    with pytest.raises(KeyFileError, match="public key on the token is damaged"):
+        open_key(address(label), pin)
+
+
+def test_a_key_is_found_by_its_id_alone(label: str) -> None:
+    make_key(f"{label}-id", identity=b"\xfe" + label[-8:].encode())
+    identity = "".join(f"%{one:02x}" for one in b"\xfe" + label[-8:].encode())
+    place = address("x").replace("object=x", f"id={identity}")
+    assert open_key(place, pin).signer.sign(b"weights")
+
+
+def test_two_private_keys_of_one_name_are_refused(label: str) -> None:
+    with token_box.session() as opened:
+        (private,) = opened.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})
+        private.copy({Attribute.LABEL: label})
+    with pytest.raises(KeyFileError, match="fits 2 private keys"):
+        open_key(address(label), pin)
+
+
+def test_a_pin_file_that_is_missing_is_our_error(label: str) -> None:
+    with pytest.raises(KeyFileError, match="cannot read the PIN"):
+        open_key(address(label, query="pin-source=/nowhere/pin"), nobody)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (pkcs11.PinLocked, "is locked"),
+        (pkcs11.DeviceRemoved, r"refuses \(DeviceRemoved\)"),
+        (pkcs11.PinExpired, "PinExpired"),
+    ],
+)
+def test_what_only_real_tokens_do_is_our_error(
+    label: str, monkeypatch: pytest.MonkeyPatch, trouble: type[pkcs11.PKCS11Error], words: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise trouble
+
+    signer = open_key(address(label), pin).signer
+    monkeypatch.setattr("assay.keys.pkcs11._token", lambda _: type("Token", (), {"open": refuse})())
+    with pytest.raises(KeyFileError, match=words):
+        signer.sign(b"weights")
+
+
+def test_an_answer_of_another_length_is_no_signature(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = open_key(address(label), pin).signer
+    stub = type("Key", (pkcs11.SignMixin,), {"sign": lambda *_, **__: b"short"})
+    monkeypatch.setattr("assay.keys.pkcs11._private", lambda *_: stub())
+    with pytest.raises(KeyFileError, match="answered with 5 bytes"):
+        signer.sign(b"weights")

@@ -88,3 +88,12 @@ def test_what_does_not_fit_or_has_no_label_is_refused(label: str) -> None:
         write(at(label), pin, bytes(4097))
     with pytest.raises(KeyFileError, match="under which label"):
         read(f"pkcs11:token=other?module-path={token_box.MODULE}", pin)
+
+
+def test_an_object_larger_than_any_record_is_refused(label: str) -> None:
+    fields = {Attribute.CLASS: ObjectClass.DATA, Attribute.TOKEN: True, Attribute.PRIVATE: True}
+    more = {Attribute.LABEL: label, Attribute.APPLICATION: pkcs11_data.APPLICATION, Attribute.VALUE: bytes(5000)}
+    with token_box.session() as session:
+        session.create_object({**fields, **more})
+    with pytest.raises(KeyFileError, match="found 5000 bytes"):
+        read(at(label), pin)

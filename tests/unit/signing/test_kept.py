@@ -185,6 +185,15 @@ def test_a_file_that_changed_since_it_was_signed_is_not_kept(
     assert latest(place, ["loans"]) is None
 
 
+def test_without_a_place_a_model_is_only_verified(model: Path, signer: PemSigner) -> None:
+    signed(model, signer)
+    verify_held(verifying(model, signer), None, ["loans"], default_signature(model)).close()
+    (model / "weights.bin").write_bytes(b"tampered")
+    with pytest.raises(VerificationError) as refused:
+        verify_held(verifying(model, signer), None, ["loans"], default_signature(model))
+    assert [one.rule for one in refused.value.findings] == ["artifact.changed"]
+
+
 def test_half_a_copy_counts_as_none(place: Objects, model: Path, signer: PemSigner) -> None:
     keep(place, model, signed(model, signer), name="loans", now=NOW)
     place.put_all([Item.of("loans/20990101T000000000000Z-0000000000000000/files/model.sig", b"{}")])

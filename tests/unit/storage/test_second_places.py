@@ -236,6 +236,15 @@ def test_every_length_around_a_piece_comes_back(tmp_path: Path, size: int) -> No
         assert objects.get("a") == content
 
 
+def test_an_object_that_begins_with_a_piece_comes_back(tmp_path: Path) -> None:
+    objects = SealedFile(tmp_path / "kept", lambda: WORD)
+    sizes = CHUNK_BYTES - 8 - len(json.dumps([["a", 1 << 20], ["b", 3]])), 3  # the table's length and itself go first
+    keep(objects, {"a": b"x" * (sizes[0] + 1), "b": b"yyy"})
+    assert objects.get("b") == b"yyy"
+    keep(objects, {"a": b"x" * sizes[0], "b": b"yyy"})
+    assert objects.get("b") == b"yyy"
+
+
 def test_a_sealed_file_that_was_cut_exchanged_or_flipped_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     keep(SealedFile(path, lambda: WORD), {"a": b"y" * (3 * CHUNK_BYTES)})
