@@ -92,7 +92,12 @@ def verified(
         project = open_project()
         place = project.config.model(what).path
         with telling(project), hashing(f"verifying {what}", place) as report:
-            return verify_model(project, what, report=report, now=now(), **looking)
+            try:
+                return verify_model(project, what, report=report, now=now(), **looking)
+            except VerificationError as err:
+                if any(finding.rule == "artifact.changed" for finding in err.findings):
+                    click.echo(f"assay: how much changed, and what kind of change it is: assay diff {what}", err=True)
+                raise
     with hashing(f"verifying {what}", Path(what)) as report:
         return _by_path(Path(what), signers, whose, report=report, **looking)
 

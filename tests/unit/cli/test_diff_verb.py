@@ -115,6 +115,7 @@ def test_a_name_is_compared_with_its_verified_known_good_copy(small: Small) -> N
             assert found.code == 1
             assert found.data["reading"]["kind"] == "other content changed"  # type: ignore[index]
             assert "version 1, known-good copy (the newest signed)" in json.dumps(found.data["old"])
+            typed("verify", "spam").refused(1, "assay diff spam")
             assert typed("diff", "spam", small.model).code == 1
             assert typed("diff", small.model, "spam").code == 1
         finally:
