@@ -47,8 +47,9 @@ class Pass:
         self._parts: dict[tuple[int, int], str] = {}
         self.size = 0
 
-    def update(self, chunk: memoryview) -> None:
+    def update(self, chunk: memoryview | bytes) -> None:
         """Take the next bytes."""
+        chunk = memoryview(chunk)
         if self._sha256 is not None:
             self._sha256.update(chunk)
         if self._blake3 is not None:

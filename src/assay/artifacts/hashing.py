@@ -183,7 +183,7 @@ class _Run:
         while count := os.preadv(descriptor, [buffer], run.size):
             run.update(buffer[:count])
             self.report(count)
-        return _hashed(run, run)
+        return hashed(run, run)
 
     def hash(self, job: Job, reader: Reader, read: Callable[[Job, int], Hashed]) -> None:
         """Open a file, hash it, close it; what is wrong with it is its result."""
@@ -208,7 +208,13 @@ def unreadable(name: str, err: OSError) -> ArtifactError:
     return ArtifactError(detail, [Finding("artifact.unreadable", shown(name), Severity.ERROR, detail)])
 
 
-def _hashed(sha256: Pass, blake3: Pass) -> Hashed:
+def hashed(sha256: Pass, blake3: Pass) -> Hashed:
+    """What one or two passes over all bytes of a file gave.
+
+    Args:
+        sha256: The pass that made SHA-256.
+        blake3: The pass that made BLAKE3 and the parts; it may be the same.
+    """
     blake3.update(memoryview(b""))  # an empty part of an empty file is complete too
     return Hashed(blake3.size, sha256.digests().sha256, blake3.digests().blake3, blake3.parts())
 
@@ -286,7 +292,7 @@ class _Alone:
             at, turn = at + count, 1 - turn
             self._run.report(count)
         self._await()
-        return _hashed(passes[0], passes[-1])
+        return hashed(passes[0], passes[-1])
 
     def _await(self) -> None:
         for hand in self._crew:

@@ -12,14 +12,14 @@ from assay.artifacts.files import FileEntry, Tree, refused
 from assay.artifacts.hashing import Hashed, Reader, Report, hash_files, unreadable
 from assay.artifacts.manifest import FileDigest, Manifest, TensorDigest
 from assay.artifacts.names import shown
-from assay.artifacts.plan import Plan
+from assay.artifacts.plan import Plan, unstable
 from assay.errors import AssayError
-from assay.findings import Finding, Severity
+from assay.findings import Finding
 from assay.formats.base import OPAQUE
 
 
-class Source(Protocol):
-    """A model's files, wherever they lie; an opened :class:`~assay.artifacts.files.Tree` is one."""
+class Listed(Protocol):
+    """The files that a model has."""
 
     @property
     def name(self) -> str:
@@ -40,6 +40,10 @@ class Source(Protocol):
     def ignore(self) -> tuple[str, ...]:
         """Names that were left out, sorted."""
         ...
+
+
+class Source(Listed, Protocol):
+    """A model's files where they can be opened; an opened :class:`~assay.artifacts.files.Tree` is one."""
 
     def reader(self) -> Reader:
         """Opens its files; each thread takes one."""
@@ -92,7 +96,7 @@ def measure_source(
     if wanted != "both":
         plan = Plan(findings=plan.findings, unread=plan.unread)
     found = _hash(source, plan, wanted, report)
-    return _manifest(source, plan, found, collect=collect)
+    return put_together(source, plan, found, collect=collect)
 
 
 def measure_again(
@@ -221,8 +225,16 @@ def _hash(source: Source, plan: Plan, wanted: Wanted, report: Report | None) -> 
     return hash_files(jobs, source.reader, wanted=wanted, report=report)
 
 
-def _manifest(source: Source, plan: Plan, found: Mapping[str, Hashed | AssayError], *, collect: bool) -> Manifest:
-    """Put what was measured together, in the order of the files.
+def put_together(
+    source: Listed, plan: Plan, found: Mapping[str, Hashed | AssayError], *, collect: bool = False
+) -> Manifest:
+    """Make the manifest of what was measured, in the order of the files.
+
+    Args:
+        source: Which files there are, and what is wrong with them already.
+        plan: Where the tensors lie.
+        found: What hashing gave, by name.
+        collect: As for :func:`measure`.
 
     Raises:
         ArtifactError: Nothing could be measured, or something is wrong and ``collect`` is False.
@@ -251,8 +263,7 @@ def _tensors(name: str, plan: Plan, found: Hashed) -> tuple[list[TensorDigest], 
     late = plan.late.get(name)
     findings = [] if late is None else [late]
     if late is None and not all(found.parts):
-        detail = f"{shown(name)} changed while it was being read"
-        findings = [Finding("artifact.unstable", shown(name), Severity.ERROR, detail)]
+        findings = [unstable(name)]
     contents = plan.contents.get(name, {})
     tensors = []
     for position, (one, digest) in enumerate(zip(plan.placed.get(name, ()), found.parts, strict=True)):

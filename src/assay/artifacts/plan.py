@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -19,7 +21,7 @@ from assay.artifacts.names import fault, shown
 from assay.errors import ArtifactError, FormatError
 from assay.findings import Finding, Severity
 from assay.formats import sharded, shelf
-from assay.formats.base import OPAQUE, Format, Part, distinct
+from assay.formats.base import OPAQUE, Content, Format, Part, distinct
 
 # Tensors may share bytes (tied weights, views of one storage), but a header must not make one byte be hashed
 # thousands of times.
@@ -28,7 +30,7 @@ _ALWAYS_BYTES = 16 * 1024 * 1024  # small files may share as they like
 
 MAX_DISAGREEMENTS = 64  # of an index with its files that are told
 
-_Stamp = tuple[int, int, int, int]
+Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,39 @@ class Placed:
 
     part: Part
     container: Format
+
+
+class Readable(Content, Protocol):
+    """Content that can tell whether it is still the same."""
+
+    def stamp(self) -> Stamp:
+        """What changes whenever the file does."""
+        ...
+
+
+class Closable(Content, Protocol):
+    """Content that is let go of."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What one file says about tensors.
+
+    Attributes:
+        container: Its format; None for most files.
+        parts: Its parts, wherever their bytes lie.
+        stamp: Tells whether it was changed since.
+        fault: Why it is no such container, as the end of a sentence.
+    """
+
+    container: Format | None = None
+    parts: tuple[Part, ...] = ()
+    stamp: Stamp | None = None
+    fault: str = ""
 
 
 @dataclass(slots=True)
@@ -62,7 +97,7 @@ class Plan:
     unread: dict[str, ArtifactError] = field(default_factory=dict)
     contents: dict[str, dict[int, str]] = field(default_factory=dict)
     late: dict[str, Finding] = field(default_factory=dict)
-    _stamps: dict[str, _Stamp] = field(default_factory=dict)
+    _stamps: dict[str, Stamp] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Sequence[FileEntry], reader: Reader) -> Plan:
@@ -72,51 +107,70 @@ class Plan:
             entries: The model's files.
             reader: Opens them.
         """
-        plan = cls()
-        sizes = {entry.name: entry.size for entry in entries}
-        raw: dict[str, list[Placed]] = {}
+        examined: dict[str, Examined] = {}
+        unread: dict[str, ArtifactError] = {}
         for entry in entries:
             content = OpenFile(reader, entry.name)
             try:
-                plan._take(entry.name, content, sizes, raw)
+                examined[entry.name] = examine(entry.name, content)
             except ArtifactError as err:
-                plan.unread[entry.name] = err
+                unread[entry.name] = err
             except OSError as err:
-                plan.unread[entry.name] = unreadable(entry.name, err)
+                unread[entry.name] = unreadable(entry.name, err)
             finally:
                 content.close()
+        return cls.put_together(entries, examined, unread, partial(OpenFile, reader))
+
+    @classmethod
+    def put_together(
+        cls,
+        entries: Sequence[FileEntry],
+        examined: Mapping[str, Examined],
+        unread: Mapping[str, ArtifactError],
+        opened: Callable[[str], Closable],
+    ) -> Plan:
+        """Find for each part the file that its bytes lie in.
+
+        Args:
+            entries: The model's files.
+            examined: What each file says, wherever that was read.
+            unread: Files that could not be read.
+            opened: Opens a file once more: the index of a sharded model.
+        """
+        plan = cls(unread=dict(unread))
+        sizes = {entry.name: entry.size for entry in entries}
+        raw: dict[str, list[Placed]] = {}
+        for entry in entries:
+            if entry.name in examined:
+                plan._place(entry.name, examined[entry.name], sizes, raw)
         plan.placed = {name: tuple(_distinctly(parts)) for name, parts in raw.items()}
         plan._limit(sizes)
         for name in filter(sharded.is_index, sizes):
-            plan._check_index(name, sizes, reader)
+            plan._check_index(name, sizes, opened)
         return plan
 
-    def _take(self, name: str, content: OpenFile, sizes: Mapping[str, int], raw: dict[str, list[Placed]]) -> None:
-        container = shelf.find(name, content)
-        if container is None:
+    def _place(self, name: str, examined: Examined, sizes: Mapping[str, int], raw: dict[str, list[Placed]]) -> None:
+        if examined.fault:
+            self._malformed(name, examined.fault)
+        if examined.container is None or examined.stamp is None:
             return
-        try:
-            parts = container.parts(content)
-        except FormatError as err:
-            self._malformed(name, f"is not a sound {container.name} file: {err.message}")
-            return
-        self._stamps[name] = content.stamp()
-        for part in parts:
+        self._stamps[name] = examined.stamp
+        for part in examined.parts:
             target = posixpath.join(posixpath.dirname(name), part.file) if part.file else name
             reason = _misplaced(part, target, sizes) if part.file else None
             if reason is not None:
                 self._malformed(name, f"keeps {shown(part.name)} in {shown(part.file)}, which {reason}")
                 continue
-            raw.setdefault(target, []).append(Placed(part, container))
+            raw.setdefault(target, []).append(Placed(part, examined.container))
 
-    def _check_index(self, name: str, sizes: Mapping[str, int], reader: Reader) -> None:
+    def _check_index(self, name: str, sizes: Mapping[str, int], opened: Callable[[str], Closable]) -> None:
         """Hold the index of a sharded model against its files."""
         shards = {
             one: {placed.part.name for placed in self.placed.get(one, ())} if one in self._stamps else None
             for one in sizes
             if one.lower().endswith(".safetensors")
         }
-        content = OpenFile(reader, name)
+        content = opened(name)
         try:
             for one in sharded.disagreements(name, content, shards)[:MAX_DISAGREEMENTS]:
                 subject = f"{shown(name)}:{shown(one.tensor)}"
@@ -132,7 +186,7 @@ class Plan:
             content.close()
 
     def _malformed(self, name: str, what: str) -> None:
-        self.findings.append(_finding("artifact.malformed", name, what))
+        self.findings.append(malformed(name, what))
 
     def _limit(self, sizes: Mapping[str, int]) -> None:
         for name, placed in list(self.placed.items()):
@@ -155,18 +209,70 @@ class Plan:
 
     def _after(self, name: str, descriptor: int, placed: Sequence[Placed]) -> None:
         content = HeldFile(descriptor)
-        digests: dict[int, str] = {}
         try:
-            for position, one in enumerate(placed):
-                if not one.part.plain and one.part.dtype != OPAQUE:
-                    digests[position] = _elements(one, content)
+            self.contents[name] = packed_contents(placed, content)
         except FormatError as err:
-            what = f"is not a sound {placed[position].container.name} file: {err.message}"
-            self.late[name] = _finding("artifact.malformed", name, what)
-        self.contents[name] = digests
-        # What was hashed must be what the container said before: not another file with the same name.
-        if self._stamps.get(name, content.stamp()) != content.stamp():
-            self.late[name] = _finding("artifact.unstable", name, "changed while it was being read")
+            self.late[name] = malformed(name, err.message)
+        if not self.unchanged(name, content.stamp()):
+            self.late[name] = unstable(name)
+
+    def stamp(self, name: str) -> Stamp | None:
+        """What the container had when it was read; None for other files."""
+        return self._stamps.get(name)
+
+    def unchanged(self, name: str, stamp: Stamp) -> bool:
+        """Whether what was hashed is what the container said before, not another file with the same name."""
+        return self._stamps.get(name, stamp) == stamp
+
+
+def examine(name: str, content: Readable) -> Examined:
+    """Read what a file says about tensors.
+
+    Args:
+        name: Its name in the model.
+        content: Its bytes; of a file that is no container few are read, or none.
+
+    Raises:
+        ArtifactError: It cannot be opened.
+        OSError: It cannot be read.
+    """
+    container = shelf.find(name, content)
+    if container is None:
+        return Examined()
+    try:
+        return Examined(container, container.parts(content), content.stamp())
+    except FormatError as err:
+        return Examined(fault=f"is not a sound {container.name} file: {err.message}")
+
+
+def packed_contents(placed: Sequence[Placed], content: Content) -> dict[int, str]:
+    """The digest of the elements of each part that is a tensor and not plain, by its position.
+
+    Raises:
+        FormatError: Packed bytes are damaged; the message says in which format.
+    """
+    digests: dict[int, str] = {}
+    for position, one in enumerate(placed):
+        if one.part.plain or one.part.dtype == OPAQUE:
+            continue
+        run = blake3()
+        try:
+            for piece in one.container.elements(content, one.part):
+                run.update(piece)
+        except FormatError as err:
+            raise FormatError(f"is not a sound {one.container.name} file: {err.message}") from err
+        digests[position] = run.hexdigest()
+    return digests
+
+
+def malformed(name: str, what: str) -> Finding:
+    """The finding for a container that cannot be read as what it is."""
+    return _finding("artifact.malformed", name, what)
+
+
+def unstable(name: str) -> Finding:
+    """The finding for a file that was not the same all the time."""
+    return _finding("artifact.unstable", name, "changed while it was being read")
 
 
 def _misplaced(part: Part, target: str, sizes: Mapping[str, int]) -> str | None:
@@ -184,13 +290,6 @@ def _distinctly(placed: Sequence[Placed]) -> Iterator[Placed]:
     names = distinct(one.part.name for one in ordered)
     for one, name in zip(ordered, names, strict=True):
         yield one if name == one.part.name else Placed(replace(one.part, name=name), one.container)
-
-
-def _elements(one: Placed, content: HeldFile) -> str:
-    run = blake3()
-    for piece in one.container.elements(content, one.part):
-        run.update(piece)
-    return run.hexdigest()
 
 
 def _finding(rule: str, name: str, what: str) -> Finding:
@@ -216,7 +315,7 @@ class HeldFile:
         """The bytes from ``start``; fewer than ``length`` only where the content ends."""
         return os.pread(self._descriptor, length, start)
 
-    def stamp(self) -> _Stamp:
+    def stamp(self) -> Stamp:
         """What changes whenever the file does."""
         found = os.fstat(self._descriptor)
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
@@ -257,7 +356,7 @@ class OpenFile:
         """
         return self._held().read(start, length)
 
-    def stamp(self) -> _Stamp:
+    def stamp(self) -> Stamp:
         """What changes whenever the file does."""
         return self._held().stamp()
 
