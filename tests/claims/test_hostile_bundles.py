@@ -265,15 +265,15 @@ HUGE: dict[str, Callable[[], bytes]] = {
     "four_million_values": lambda: b"[" + b"0," * 3_900_000 + b"0]",
     "two_million_fields": lambda: b"{" + b",".join(b'"%d":0' % i for i in range(2_000_000)) + b"}",
     "sixty_megabytes_of_one_string": lambda: b'["' + b"\\u0041" * (10 * MEGABYTE) + b'"]',
-    "a_quarter_of_a_million_files": lambda: listing([entry(f"f{i}") for i in range(250_000)]),
-    "a_quarter_of_a_million_equal_files": lambda: listing([entry("f") for _ in range(250_000)]),
-    "a_quarter_of_a_million_shards_of_one_byte": lambda: listing(
-        [entry(f"weights.bin:{i}:{i + 1}") for i in range(250_000)], method="shards", shard_size=1
+    "a_hundred_thousand_files": lambda: listing([entry(f"f{i}") for i in range(100_000)]),
+    "a_hundred_thousand_equal_files": lambda: listing([entry("f") for _ in range(100_000)]),
+    "a_hundred_thousand_shards_of_one_byte": lambda: listing(
+        [entry(f"weights.bin:{i}:{i + 1}") for i in range(100_000)], method="shards", shard_size=1
     ),
     "a_hundred_thousand_tensors": lambda: listing(
         [entry("weights.bin", annotations={"tensors": [{"name": f"t{i}", **TENSOR} for i in range(100_000)]})]
     ),
-    "sixty_folders_deep_a_hundred_thousand_times": lambda: listing([entry("b/" * 60 + str(i)) for i in range(100_000)]),
+    "sixty_folders_deep_twenty_thousand_times": lambda: listing([entry("b/" * 60 + str(i)) for i in range(20_000)]),
 }
 
 
