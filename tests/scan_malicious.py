@@ -17,21 +17,19 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import joblib
 import numpy as np
-
 from tests.scan_benign import tar_of
 
 
 class Runs:
     """Calls something when it is unpickled."""
 
-    def __init__(self, function: Any, *arguments: Any) -> None:
+    def __init__(self, function: object, *arguments: object) -> None:
         self.call = (function, arguments)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return self.call
 
 
@@ -84,8 +82,9 @@ def opcodes() -> Iterator[tuple[str, bytes]]:
     yield "escaped-string.pkl", b"S'\\x6f\\x73'\nS'\\163ystem'\n\x93(S'true'\ntR."
     yield "binstring.pkl", b"T\x02\x00\x00\x00osU\x06system\x93(S'true'\ntR."
     yield "wide-text.pkl", b"\x80\x04\x8d" + struct.pack("<Q", 2) + b"os" + text("system") + b"\x93\x8c\x04true\x85R."
-    yield "put-together.pkl", (
-        b"\x80\x04cbuiltins\nstr\n" + text("os") + b"\x85R" + text("system") + b"\x93\x8c\x04true\x85R."
+    yield (
+        "put-together.pkl",
+        (b"\x80\x04cbuiltins\nstr\n" + text("os") + b"\x85R" + text("system") + b"\x93\x8c\x04true\x85R."),
     )
     yield "unknown-memo.pkl", b"\x80\x04h\x63" + text("system") + b"\x93\x8c\x04true\x85R."
     yield "dotted.pkl", reduced("sklearn.utils", "os.system")
@@ -98,6 +97,11 @@ def opcodes() -> Iterator[tuple[str, bytes]]:
     yield "broken-tail.pkl", SYSTEM + CALL[:-1] + b"\xff\xff\xff"
     yield "cut-off.pkl", pickle.dumps([command(), "x" * 1000], protocol=4)[:-500]
     yield "underflow.pkl", b"00R" + SYSTEM + CALL
+    yield from hidden()
+
+
+def hidden() -> Iterator[tuple[str, bytes]]:
+    """The attack behind, between and inside other things."""
     yield "behind-junk.pkl", b"\x00\x01JUNK" * 50 + pickle.dumps(command(), protocol=4)
     yield "behind-text.pkl", b"# a comment\n" + SYSTEM + CALL
     yield "second.pkl", BENIGN + pickle.dumps(command(), protocol=4)
@@ -124,25 +128,28 @@ def opcodes() -> Iterator[tuple[str, bytes]]:
     yield "without-ending", pickle.dumps(command(), protocol=2)
 
 
+PATHS = """
+posix.system nt.system os.popen os.execv subprocess.check_output builtins.eval builtins.exec builtins.compile
+builtins.__import__ builtins.getattr builtins.open io.open _io.FileIO runpy.run_path runpy._run_code pip.main
+pip._internal.main importlib.import_module pty.spawn socket.create_connection shutil.rmtree webbrowser.open
+ctypes.CDLL torch.hub.load torch.load numpy.load joblib.load numpy.testing._private.utils.runstring
+operator.attrgetter operator.methodcaller functools.partial timeit.timeit code.InteractiveInterpreter.runcode
+pdb.run bdb.Bdb.run cProfile.runctx profile.Profile.run asyncio.unix_events._UnixSubprocessTransport._start
+urllib.request.urlopen http.client.HTTPConnection tempfile.mktemp sys.modules.get types.CodeType
+types.FunctionType marshal.loads pickle.loads _pickle.loads dill.loads cloudpickle.loads
+idlelib.autocomplete.AutoComplete.get_entity lib2to3.pgen2.grammar.Grammar.loads doctest.debug_script
+ensurepip._run_pip trace.Trace.run torch.utils.bottleneck.__main__.run_cprofile
+torch._inductor.codecache.compile_file torch.utils.collect_env.run torch.jit.unsupported_tensor_ops.exec
+numpy.f2py.crackfortran.getlincoef numpy._core._ufunc_reconstruct multiprocessing.util.spawnv_passfds
+distutils.file_util.write_file uuid._get_command_stdout logging.config.dictConfig
+sklearn.utils._testing.check_docstring_parameters linecache.getlines pandas.read_pickle yaml.unsafe_load
+aiohttp.web.run_app requests.get smtplib.SMTP sqlite3.connect threading.Thread
+"""
+
+
 def names() -> Iterator[tuple[str, bytes]]:
     """One call each of what runs, reads or loads; several were missed by other scanners (CVE-2025-1716 and later)."""
-    for path in (
-        "posix.system nt.system os.popen os.execv subprocess.check_output builtins.eval builtins.exec "
-        "builtins.compile builtins.__import__ builtins.getattr builtins.open io.open _io.FileIO runpy.run_path "
-        "runpy._run_code pip.main pip._internal.main importlib.import_module pty.spawn socket.create_connection "
-        "shutil.rmtree webbrowser.open ctypes.CDLL torch.hub.load torch.load numpy.load joblib.load "
-        "numpy.testing._private.utils.runstring operator.attrgetter operator.methodcaller functools.partial "
-        "timeit.timeit code.InteractiveInterpreter.runcode pdb.run bdb.Bdb.run cProfile.runctx profile.Profile.run "
-        "asyncio.unix_events._UnixSubprocessTransport._start urllib.request.urlopen http.client.HTTPConnection "
-        "tempfile.mktemp sys.modules.get types.CodeType types.FunctionType marshal.loads pickle.loads _pickle.loads "
-        "dill.loads cloudpickle.loads idlelib.autocomplete.AutoComplete.get_entity lib2to3.pgen2.grammar.Grammar.loads "
-        "doctest.debug_script ensurepip._run_pip trace.Trace.run torch.utils.bottleneck.__main__.run_cprofile "
-        "torch._inductor.codecache.compile_file torch.utils.collect_env.run torch.jit.unsupported_tensor_ops.exec "
-        "numpy.f2py.crackfortran.getlincoef numpy._core._ufunc_reconstruct multiprocessing.util.spawnv_passfds "
-        "distutils.file_util.write_file uuid._get_command_stdout logging.config.dictConfig "
-        "sklearn.utils._testing.check_docstring_parameters linecache.getlines pandas.read_pickle yaml.unsafe_load "
-        "aiohttp.web.run_app requests.get smtplib.SMTP sqlite3.connect threading.Thread"
-    ).split():
+    for path in PATHS.split():
         module, _, name = path.rpartition(".")
         yield f"name-{path}.pkl", reduced(module, name)
 
@@ -173,19 +180,19 @@ def _array_state(size: int = 8, *, padded: bool = False) -> bytes:
     return b"}(" + fields + b"u"
 
 
-def npz_of(value: Any) -> bytes:
+def npz_of(value: object) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, a=np.array([value], dtype=object))
     return buffer.getvalue()
 
 
-def joblib_of(value: Any, **options: Any) -> bytes:
+def joblib_of(value: object, *, compress: tuple[str, int] | int = 0, protocol: int | None = None) -> bytes:
     buffer = io.BytesIO()
-    joblib.dump(value, buffer, **options)
+    joblib.dump(value, buffer, compress=compress, protocol=protocol)
     return buffer.getvalue()
 
 
-def torch_of(value: Any, *, legacy: bool = False) -> bytes:
+def torch_of(value: object, *, legacy: bool = False) -> bytes:
     import torch
 
     buffer = io.BytesIO()
@@ -214,8 +221,8 @@ def containers() -> Iterator[tuple[str, bytes]]:
     yield "torch-odd-member.pt", archive({"m/data.dat": payload, "m/version": b"3"})
     yield "torch-in-storage-name.pt", archive({"m/data.pkl": BENIGN, "m/data/0": payload})
     yield "torch.tar", tar_of({"storages": BENIGN, "tensors": BENIGN, "pickle": payload})
-    yield "model.nemo", tar_of({"weights.ckpt": torch_of(weights), "config.yaml": b"a: 1"}, packing="gz")
-    yield "old.tar.xz", tar_of({"model.pkl": payload}, packing="xz")
+    yield "model.nemo", gzip.compress(tar_of({"weights.ckpt": torch_of(weights), "config.yaml": b"a: 1"}))
+    yield "old.tar.xz", lzma.compress(tar_of({"model.pkl": payload}))
     yield "objects.npy", npy_of(command())
     yield "objects.npz", npz_of(command())
     yield "headless.npy", payload
@@ -238,7 +245,7 @@ def containers() -> Iterator[tuple[str, bytes]]:
     yield from confused(payload)
 
 
-def npy_of(value: Any) -> bytes:
+def npy_of(value: object) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.array([value], dtype=object), allow_pickle=True)
     return buffer.getvalue()
@@ -368,8 +375,9 @@ def onnx_of(*, location: str = "", domain: str = "", operator: str = "Relu") -> 
     from onnx import TensorProto, helper
 
     value = helper.make_tensor_value_info
-    tensor = TensorProto(name="w", data_type=1, dims=[1], data_location=1 if location else 0)
+    tensor = TensorProto(name="w", data_type=1, dims=[1])
     if location:
+        tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=location)
     else:
         tensor.raw_data = b"\0\0\0\0"

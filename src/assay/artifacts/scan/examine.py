@@ -19,7 +19,7 @@ from assay.artifacts.scan.tensorflow import inside_saved_model
 from assay.artifacts.scan.texts import inside_hdf5, inside_json, read_json
 from assay.artifacts.scan.trouble import Inner, Inside, Trouble
 from assay.artifacts.scan.verdicts import Verdict, judge, translated
-from assay.artifacts.scan.zips import inside_zip, looks_like_zip
+from assay.artifacts.scan.zips import begins_like_zip, ends_like_zip, inside_zip
 from assay.findings import Finding, Number, Severity
 from assay.formats.base import Content, ViewContent
 
@@ -105,8 +105,8 @@ class Examiner:
         kind = packing(head)
         if kind is not None and not inner.raw:
             self._look(Inner(inner.name, Unpacked(content, kind, self._budget)), place, depth + 1)
-        inside = self._inside(content, head, inner, place)
-        if inside is not None:
+        found = [] if inner.raw else self._insides(content, head, place)
+        for inside in found:
             for trouble in inside.troubles:
                 self._tell(place, trouble)
             for module, name in inside.names:
@@ -114,18 +114,19 @@ class Examiner:
             for below in inside.inners:
                 self._look(below, f"{place}!{below.name}" if place else below.name, depth + 1)
         # An archive begins with the letter that asks for a persistent object: plain pickle refuses it there.
-        if inside is None or (head[0] in files.PICKLE_STARTS and not head.startswith(b"PK")):
-            self._pickles(content, inner, place, depth, known=inside is not None or kind is not None)
+        if not found or (head[0] in files.PICKLE_STARTS and not head.startswith(b"PK")):
+            self._pickles(content, inner, place, depth, known=bool(found) or kind is not None)
 
-    def _inside(self, content: Content, head: bytes, inner: Inner, place: str) -> Inside | None:
-        """What a container holds, None when it is none that is known."""
-        name = (place or self._file).rpartition("!")[2].lower()
-        if inner.raw:
-            return None
-        for accepts, reader in _READERS:
-            if accepts(head, content):
-                return reader(content, self._budget)
-        return self._text_or_graph(content, head, name)
+    def _insides(self, content: Content, head: bytes, place: str) -> list[Inside]:
+        """What a container holds by every reading of it; a file may be two things at once."""
+        found = [reader(content, self._budget) for accepts, reader in _READERS if accepts(head, content)]
+        if not found:
+            name = (place or self._file).rpartition("!")[2].lower()
+            text = self._text_or_graph(content, head, name)
+            found = [] if text is None else [text]
+        if ends_like_zip(head, content):
+            found.append(inside_zip(content, self._budget))
+        return found
 
     def _text_or_graph(self, content: Content, head: bytes, name: str) -> Inside | None:
         if name.endswith((".jinja", ".jinja2", ".j2")):
@@ -240,6 +241,6 @@ _READERS: tuple[tuple[_Accepts, _Reads], ...] = (
     (lambda head, _: head.startswith(HDF5_MAGIC), lambda content, _: inside_hdf5(content)),
     (lambda head, _: head.startswith(b"GGUF"), lambda content, _: inside_gguf(content)),
     (files.is_safetensors, lambda _, __: Inside()),
-    (looks_like_zip, inside_zip),
+    (lambda head, _: begins_like_zip(head), inside_zip),
     (lambda head, _: looks_like_tar(head), lambda content, _: inside_tar(content)),
 )

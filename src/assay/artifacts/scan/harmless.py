@@ -175,8 +175,11 @@ CLASSES = (
 # Written like classes of the packages above, but none of their estimators: taken out again.
 REEXPORTED = _words(
     """
-    Parallel Path PurePath Popen Thread Lock RLock Pool Executor ThreadPoolExecutor ProcessPoolExecutor Memory
-    Process Queue Template Formatter Request Session HTTPError URLError StringIO BytesIO TextIOWrapper FileIO
-    GeneratorType FunctionType MethodType CodeType ModuleType LambdaType SimpleNamespace ExitStack
+    Parallel Path PurePath Popen Thread Lock RLock Pool Executor ThreadPoolExecutor ProcessPoolExecutor Memory Process
+    Queue Template Formatter Request Session HTTPError URLError StringIO BytesIO TextIOWrapper FileIO GeneratorType
+    FunctionType MethodType CodeType ModuleType LambdaType SimpleNamespace ExitStack F T V _V _VF Integral Real Number
+    TypeVar ABC ABCMeta Mapping MutableMapping Iterable Iterator Sequence Callable Counter OrderedDict Any Tensor Size
+    RemovableHandle BackwardHook DeviceLikeType NodeData NodeHeapData SENTINEL EPSILON LAMBDAS COEFS DERIVATIVES
+    ACTIVATIONS _LOSSES _LINKS _SCORERS _Reduction
     """
 )

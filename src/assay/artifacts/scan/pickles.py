@@ -19,7 +19,8 @@ TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py: what old files b
 TORCH_PICKLES = 5  # magic, protocol, system, the object, the keys of its storages
 SWEPT_BYTES = 64 * 1024 * 1024  # of what is no pickle, searched for one
 SWEPT_BEHIND_TORCH = 1024 * 1024
-MAX_PROBES = 2000
+MAX_PROBES = 5000  # 64 MB of random bytes begin so about 500 times
+MAX_STRAY_OPCODES = 2_000_000
 _SWEEP_BYTES, _OVERLAP = 1024 * 1024, 512
 
 # A protocol number, then an opcode that a pickler writes next.
@@ -105,6 +106,7 @@ def _certain(found: Pickled, *, expected: bool) -> bool:
 def _sweep(content: Content, start: int, limit: int, budget: Budget) -> Iterator[Sighting]:
     """Search what is no pickle for the beginnings of one, and for dangerous names written in letters."""
     probes, at, seen = 0, start, 0
+    stray = Budget(opcodes=MAX_STRAY_OPCODES)
     while at < start + limit:
         window = content.read(at, _SWEEP_BYTES + _OVERLAP)
         if not window:
@@ -115,10 +117,13 @@ def _sweep(content: Content, start: int, limit: int, budget: Budget) -> Iterator
                 yield Sighting("global", module, name, at + match.start())
         for match in _BEGINNING.finditer(window):
             place = at + match.start()
-            if match.start() >= _SWEEP_BYTES or place < seen or probes >= MAX_PROBES:
+            if match.start() >= _SWEEP_BYTES or place < seen:
                 continue
             probes += 1
-            walk = _walk(content, place, budget)
+            if probes > MAX_PROBES or stray.spent:
+                budget.spent.add("more in it begins like a pickle than is followed")
+                return
+            walk = _walk(content, place, stray)
             if walk is not None:
                 seen = walk.end if walk.stopped else place + 1
                 yield from (one for one in walk.sightings if _is_dangerous(one))

@@ -41,12 +41,17 @@ class _Member:
     data: int
 
 
-def looks_like_zip(head: bytes, content: Content) -> bool:
-    """Whether some reader would open it as an archive."""
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return True
-    size = content.size
-    return b"PK\x05\x06" in content.read(max(0, size - _TAIL_BYTES), _TAIL_BYTES)
+def begins_like_zip(head: bytes) -> bool:
+    """Whether a reader from the front would open it as an archive."""
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def ends_like_zip(head: bytes, content: Content) -> bool:
+    """Whether only a reader from the end would: something else stands in front of the archive."""
+    if begins_like_zip(head):
+        return False
+    tail = content.read(max(0, content.size - _TAIL_BYTES), _TAIL_BYTES)
+    return b"PK\x05\x06" in tail and _listed(content) is not None
 
 
 def inside_zip(content: Content, budget: Budget) -> Inside:
