@@ -15,7 +15,7 @@ import pytest
 from tests.small_project import ANNA, CONFIG, RELEASE, TODAY, Small, build, rows, write_model
 from tests.unit.cli.prompt import at, typed
 
-from assay.errors import VerificationError
+from assay.errors import ConfigError, VerificationError
 from assay.keys.pem import PemSigner, generate
 from assay.project import integrity, releasing
 from assay.project.people import trust_key
@@ -235,6 +235,19 @@ def test_who_may_not_roll_back_is_refused_before_anything_is_exchanged(small: Sm
     with pytest.raises(VerificationError, match="does not roll back spam"):
         releasing.rollback(small.project, "spam", reason="bad", signer=eve, now=LATER + HOUR)
     assert (small.model / "model.sig").read_bytes() == before
+
+
+def test_a_step_that_is_signed_has_a_reason_and_leads_down(small: Small) -> None:
+    project, anna = small.project, small.keys[ANNA]
+    with pytest.raises(ConfigError, match="say why"):
+        releasing.rollback(project, "spam", reason=" ", signer=anna, now=LATER + HOUR)
+    put(small, small.folder / "first")  # the live version's own copy comes back: nothing newer is known
+    releasing.rollback(project, "spam", reason="edited", signer=anna, now=LATER + HOUR)
+    assert not statement_place(small.model).exists()
+    with at(small.folder):
+        put(small, small.folder / "first")
+        again = typed("rollback", "spam", "--reason", "edited", "--key", "keys/anna.pem")
+        assert "nothing to sign for" in again.out
 
 
 def test_the_command_says_where_the_statement_is_and_what_its_absence_means(small: Small) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.authority import Authority, pem
 from tests.small_project import ANNA, RELEASE, TODAY, Small, build
 from tests.unit.cli.prompt import at, typed
 
@@ -148,6 +150,10 @@ def test_another_keys_seal_is_none(small: Small, root: PemSigner) -> None:
     refused(small, "not by the root key")
     project.places.seal.write_text(seal(Statement(statement.subjects, "x:y", {}), root).to_json())
     refused(small, "not by the root key")
+    two = seal(statement, root)
+    two = replace(two, signatures=two.signatures * 2)
+    project.places.seal.write_text(two.to_json())
+    refused(small, "not one signature")
     # Even the root's own statement counts only when the log tells of it.
     project.places.seal.write_text(seal(statement, root).to_json())
     refused(small, "not the newest")
@@ -172,6 +178,17 @@ def test_an_older_policy_put_back_with_its_own_seal_is_refused(small: Small, roo
     place.write_bytes(old_seal)
     toml.write_bytes(old_toml)
     refused(small, "not the newest")
+
+
+def test_a_timestamp_authority_exchanged_or_gone_is_refused(small: Small, root: PemSigner) -> None:
+    authority = pem(small.folder / "tsa.pem", Authority.root().certificate)
+    edit(small, 'name = "small"', 'name = "small"\ntimestamp_authorities = ["tsa.pem"]')
+    seal_project(small.reopened(), root, now=LATER)
+    integrity.verify_model(small.reopened(), "spam", now=LATER).close()
+    pem(authority, Authority.root().certificate)
+    refused(small, "did not sign the policy")
+    authority.unlink()
+    refused(small, "cannot be read")
 
 
 def test_only_the_root_hands_over_to_another(small: Small, root: PemSigner) -> None:

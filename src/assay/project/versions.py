@@ -66,13 +66,12 @@ class LoggedVersions:
         stored = self._stored.seen(name)
         return max([0, *(one for one in versions if isinstance(one, int)), *([stored[0]] if stored else [])])
 
-    def allows(self, name: str, version: int, root: str, now: datetime) -> bool:
-        """Return whether a signed rollback beside the model allows this step back from the newest version seen.
+    def allows(self, name: str, seen: tuple[int, str], to: tuple[int, str], now: datetime) -> bool:
+        """Return whether a signed rollback beside the model allows this step, from the newest version seen.
 
         Raises:
             VerificationError: The statement there does not count; with its reasons.
         """
-        seen = self.seen(name)
         place = statement_place(self._project.config.model(name).path)
         try:
             envelope = Envelope.parse(read_bounded(place))
@@ -80,15 +79,13 @@ class LoggedVersions:
             return False
         except BundleError as err:
             raise VerificationError(err.message, [_unread(name, place, err)]) from err
-        if seen is None:
-            return False
         self._allowed = rollback.check(
             envelope,
             self._project.trust,
             rolling_identities(self._project, name),
             name=name,
             seen=seen,
-            to=(version, root),
+            to=to,
             used=self._used(name),
             now=now,
         )

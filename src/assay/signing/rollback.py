@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from assay.errors import VerificationError
+from assay.errors import AssayError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.signing import canonical
@@ -48,6 +48,10 @@ class Rollback:
             raise ValueError(f"found a rollback from version {self.left[0]} to {self.to[0]}; wanted one to a lower one")
         if not self.reason.strip():
             raise ValueError("a rollback needs a reason")
+        try:
+            from_text(self.created)
+        except AssayError as err:
+            raise ValueError(err.message) from err
 
     def statement(self) -> Statement:
         """What is signed."""

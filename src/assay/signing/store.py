@@ -113,9 +113,9 @@ class StoredVersions:
             row = connection.execute(query).first()
         return None if row is None else (row.version, row.root)
 
-    def allows(self, name: str, version: int, root: str, now: datetime) -> bool:
+    def allows(self, name: str, seen: tuple[int, str], to: tuple[int, str], now: datetime) -> bool:
         """Return False: what was rolled back on purpose was told to :meth:`allow`, and is the newest then."""
-        del name, version, root, now
+        del name, seen, to, now
         return False
 
     def remember(self, name: str, version: int, root: str, now: datetime) -> None:

@@ -40,8 +40,8 @@ class VersionMemory(Protocol):
         """Return the newest version of a signed name and its root digest, or None."""
         ...
 
-    def allows(self, name: str, version: int, root: str, now: datetime) -> bool:
-        """Return whether a rollback on record allows this version, lower than the newest seen.
+    def allows(self, name: str, seen: tuple[int, str], to: tuple[int, str], now: datetime) -> bool:
+        """Return whether a rollback on record allows this step, from the newest version seen to a lower one.
 
         Raises:
             VerificationError: One is there and does not count; with its reasons.
@@ -232,7 +232,7 @@ def _rollback(bundle: Bundle, versions: VersionMemory, root: str, now: datetime)
     detail = f"version {about.version} of {about.name} is older than version {seen[0]}, verified here before"
     against = _against("signature.rollback", bundle, detail)
     try:
-        allowed = versions.allows(about.name, about.version, root, now)
+        allowed = versions.allows(about.name, seen, (about.version, root), now)
     except VerificationError as err:
         return [against, *err.findings], []
     remark = replace(against, rule="signature.rolled-back", severity=Severity.WARNING)

@@ -101,6 +101,11 @@ def test_one_current_list_is_enough_and_an_old_copy_beside_it_hides_nothing() ->
     assert rules([old, MIDDLE.revoke(LEAF)]) == ["certificate.revoked"]
 
 
+def test_a_list_whose_parts_cannot_be_read_does_not_count() -> None:
+    junk = x509.UnrecognizedExtension(x509.IssuingDistributionPoint.oid, b"junk")
+    assert rules([MIDDLE.revoke(extension=junk)]) == ["certificate.bad-crl"]
+
+
 def test_lists_are_read_from_pem_and_der(tmp_path: Path) -> None:
     one, two = MIDDLE.revoke(LEAF), ROOT.revoke()
     assert read_revocations(pem(tmp_path / "both.pem", one, two)) == (one, two)

@@ -54,9 +54,10 @@ class Memory:
     def seen(self, name: str) -> tuple[int, str] | None:
         return self.known.get(name)
 
-    def allows(self, name: str, version: int, root: str, now: datetime) -> bool:
-        assert (name, now.tzinfo is None) in {(one, False) for one in self.known}
-        return (version, root) in self.rolled_back
+    def allows(self, name: str, seen: tuple[int, str], to: tuple[int, str], now: datetime) -> bool:
+        assert now.tzinfo is not None
+        assert self.known[name] == seen
+        return to in self.rolled_back
 
     def remember(self, name: str, version: int, root: str, now: datetime) -> None:
         assert now.tzinfo is not None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +15,13 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rfc3161_client import TimestampRequestBuilder
 from rfc3161_client.base import HashAlgorithm
+from tests.authority import blank
 from tests.stamping import Stamper, send, serving, stamper
 
 from assay.artifacts.manifest import FileDigest, Manifest
@@ -59,6 +63,37 @@ def signed(signer: PemSigner, *tsas: Stamper) -> Bundle:
     return reading.parse(
         bundle.write(MANIFEST, signer, stamp=lambda data: [stamped(one, data) for one in tsas] if tsas else [])
     )
+
+
+def without_signers(token: bytes) -> bytes:
+    """The same response with an empty set of signers, which ends the innermost sequence."""
+    ((_, response),) = split(token)
+    status, (_, info) = split(response)
+    kind, (_, wrapped) = split(info)
+    ((_, data),) = split(wrapped)
+    signed = join(0xA0, join(0x30, *(join(*one) for one in split(data)[:-1]), join(0x31)))
+    return join(0x30, join(*status), join(0x30, join(*kind), signed))
+
+
+def split(der: bytes) -> list[tuple[int, bytes]]:
+    """Tag and content of each element of DER."""
+    found, at = [], 0
+    while at < len(der):
+        tag, size, at = der[at], der[at + 1], at + 2
+        if size & 0x80:
+            count = size & 0x7F
+            size, at = int.from_bytes(der[at : at + count]), at + count
+        found.append((tag, der[at : at + size]))
+        at += size
+    return found
+
+
+def join(tag: int, *contents: bytes) -> bytes:
+    """One element of DER."""
+    content = b"".join(contents)
+    length = len(content).to_bytes(2)
+    size = bytes([len(content)]) if len(content) < 0x80 else bytes([0x82]) + length
+    return bytes([tag]) + size + content
 
 
 @contextmanager
@@ -123,6 +158,30 @@ def test_who_may_not_stamp_is_refused(
     assert refused(TimestampAuthorities([proper.root, wrong]), token) == ["timestamp.certificate-wrong-purpose"]
     both = TimestampAuthorities([proper.root, proper.certificate, wrong])
     assert refused(both, token) == ["timestamp.malformed"]  # which of the two signed cannot be told
+
+
+def test_a_certificate_whose_purposes_cannot_be_read_may_not_stamp(tmp_path: Path) -> None:
+    tsa = stamper(tmp_path)
+    query = TimestampRequestBuilder(cert_req=False).data(SIGNATURE).hash_algorithm(HashAlgorithm.SHA256).build()
+    junk = x509.UnrecognizedExtension(x509.ExtendedKeyUsage.oid, b"junk")
+    builder = blank("ci", tsa.key, "tsa root", BEGIN, LATER, serial=tsa.certificate.serial_number)
+    damaged = builder.add_extension(junk, critical=True).sign(tsa.authority.key, hashes.SHA256())
+    authorities = TimestampAuthorities([tsa.root, damaged])
+    assert refused(authorities, tsa.stamp(query.as_bytes())) == ["timestamp.certificate-malformed"]
+
+
+def test_the_authoritys_own_certificate_alone_is_not_enough(tsa: Stamper, token: bytes) -> None:
+    assert refused(TimestampAuthorities([tsa.certificate]), token) == ["timestamp.bad"]
+
+
+def test_a_timestamp_over_a_broken_digest_is_refused(tsa: Stamper, trusted: TimestampAuthorities) -> None:
+    command = ["openssl", "ts", "-query", "-sha1", "-cert", "-digest", hashlib.sha1(SIGNATURE).hexdigest()]  # noqa: S324
+    query = subprocess.run(command, check=True, capture_output=True).stdout
+    assert refused(trusted, tsa.stamp(query)) == ["timestamp.bad"]
+
+
+def test_a_timestamp_that_nobody_signed_is_refused(trusted: TimestampAuthorities, token: bytes) -> None:
+    assert refused(trusted, without_signers(token)) == ["timestamp.malformed"]
 
 
 def test_a_timestamp_made_before_or_after_its_certificate_is_refused(tmp_path: Path) -> None:
