@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.artifacts.measure import measure
 from assay.errors import ConfigError, StorageError, TableError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
-from assay.lineage import store as sidecar
-from assay.lineage.compare import compare
-from assay.lineage.fingerprint import DatasetFingerprint, fingerprint
-from assay.lineage.provenance import environment, lineage_statement
 from assay.project import checks
 from assay.project.config import Training
 from assay.project.people import must_count
@@ -22,6 +19,9 @@ from assay.project.project import Project
 from assay.release.store import save_statement, statements
 from assay.signing.sign import default_signature
 from assay.signing.statement import LINEAGE, open_envelope, seal
+
+if TYPE_CHECKING:
+    from assay.lineage.fingerprint import DatasetFingerprint
 
 ROWS_IN_LOG = 1000  # positions of altered rows that one log entry lists; the finding counts them all
 
@@ -69,6 +69,10 @@ def sign_lineage(
     model = project.config.model(name)
     if model.training is None:
         return {}, {}
+    from assay.lineage import store as sidecar  # a model without declared training data needs no tables
+    from assay.lineage.fingerprint import fingerprint
+    from assay.lineage.provenance import environment, lineage_statement
+
     found = fingerprint(model.training.path, label=model.training.label)
     place = signature or default_signature(model.path)  # the signature of the version before is no file of the model
     root = measure(model.path, ignore=ignore, signature=place).root
@@ -103,6 +107,9 @@ def signed_fingerprint(project: Project, name: str, *, now: datetime) -> Dataset
     Raises:
         VerificationError: There is none, it is gone, or its signature does not count.
     """
+    from assay.lineage import store as sidecar
+    from assay.lineage.fingerprint import DatasetFingerprint
+
     logged = project.log.entries(kinds=["data.fingerprinted"], subject=name)
     if not logged:
         raise VerificationError(f"the training data of {name} were never fingerprinted: assay sign {name} does it")
@@ -125,6 +132,8 @@ def signed_fingerprint(project: Project, name: str, *, now: datetime) -> Dataset
 
 def _measured(training: Training) -> DatasetFingerprint:
     """The table as it is; a label column that was taken away is a difference to be named, not a table to refuse."""
+    from assay.lineage.fingerprint import fingerprint
+
     try:
         return fingerprint(training.path, label=training.label, missing_labels=True)
     except TableError:
@@ -139,6 +148,8 @@ def _measured(training: Training) -> DatasetFingerprint:
 
 def verify_data(project: Project, name: str, *, now: datetime) -> DataReport:
     """Hold the training data against its signed fingerprint; a difference is logged and opens an incident."""
+    from assay.lineage.compare import compare
+
     training = training_of(project, name)
     with checks.attempted(project.state, name, "data", now):
         signed = signed_fingerprint(project, name, now=now)

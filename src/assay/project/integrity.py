@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from assay.artifacts.hashing import Report
 from assay.artifacts.listing import Listing
 from assay.artifacts.measure import measure
-from assay.diagnosis.case import ByteFacts
 from assay.errors import AssayError, LogError, PolicyTamperedError, StorageError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
@@ -37,6 +36,9 @@ from assay.signing.verified import VerifiedModel
 from assay.signing.verify import verify as verify_path
 from assay.storage.clock import utc_text
 from assay.storage.objects import Objects
+
+if TYPE_CHECKING:
+    from assay.diagnosis.case import ByteFacts
 
 FINDINGS_IN_LOG = 200
 UNTOLD = "trust.untold"
@@ -343,6 +345,8 @@ def log_refusal(project: Project, subject: str, path: Path, error: VerificationE
 
 def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now: datetime) -> ByteFacts:
     """What digests and signatures say about the deployed bytes, for the diagnosis."""
+    from assay.diagnosis.case import ByteFacts  # it brings tables and arrays, which verification does without
+
     live = live_at(project.state, name, now)
     recorded = live.root if live else None
     try:
