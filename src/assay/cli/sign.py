@@ -48,6 +48,7 @@ class _Order:
     timestamp_url: str | None
     listing: Listing | None
     second: Objects | None
+    certificates: tuple[bytes, ...]
 
 
 @click.command()
@@ -57,6 +58,12 @@ class _Order:
 @signature_option
 @ignore_option
 @click.option("--expires", type=click.DateTime(), help="The signature counts until this moment (UTC).")
+@click.option(
+    "--certificate-chain",
+    "chain",
+    type=click.Path(path_type=Path),
+    help="Sign by certificate, a PATH only: the signer's own (PEM) first, then those above it.",
+)
 @click.option("--timestamp-url", help="Have the signature stamped by this RFC 3161 authority (http or https).")
 @listing_options
 @keeping_options
@@ -69,6 +76,7 @@ def sign(
     signature: Path | None,
     ignore: tuple[Path, ...],
     expires: datetime | None,
+    chain: Path | None,
     timestamp_url: str | None,
     hash_type: str,
     shard_size: int | None,
@@ -92,8 +100,10 @@ def sign(
     second = second_place(second_store)
     if second is not None:
         second.ready()  # a place that cannot be reached is told before anything is signed
-    order = _Order(what, signer, signature, ignore, end, timestamp_url, listing, second)
-    if model_named(what):
+    named = model_named(what)
+    certificates = _certificates(chain, fitting=not add and not named)
+    order = _Order(what, signer, signature, ignore, end, timestamp_url, listing, second, certificates)
+    if named:
         signed, extra = _added_by_name(order) if add else _by_name(order)
     else:
         signed, extra = _added_by_path(order) if add else _by_path(order)
@@ -106,6 +116,16 @@ def sign(
         extra["warning"] = f"model_signing does not read signatures by {signer.algorithm}; it reads those of EC keys"
     extra |= keep_records(signed, signer.key_id, print_record=print_record, record_in=record_in)
     _report(signed, signer.key_id, extra, as_json=as_json)
+
+
+def _certificates(chain: Path | None, *, fitting: bool) -> tuple[bytes, ...]:
+    if chain is None:
+        return ()
+    if not fitting:
+        raise ConfigError("--certificate-chain is of the first signature of a PATH: a model of the project has keys")
+    from assay.keys.x509 import der, read_certificates
+
+    return tuple(der(one) for one in read_certificates(chain))
 
 
 def _by_name(order: _Order) -> tuple[Signed, dict[str, object]]:
@@ -147,6 +167,7 @@ def _by_path(order: _Order) -> tuple[Signed, dict[str, object]]:
             ignore=order.ignore,
             about=about,
             listing=order.listing,
+            certificates=order.certificates,
             stamp=stamper(order.timestamp_url, None, now()),
             report=report,
             now=now(),

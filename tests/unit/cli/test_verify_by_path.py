@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.authority import MAIL, pem
 from tests.stamping import Stamper, long_lived, serving, stamper
 from tests.unit.cli.prompt import at, typed
@@ -40,6 +41,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key, today = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     day = timedelta(days=1)
     leaf = root.leaf(key=key, start=today - day, end=today + day)
+    pem(folder / "ci-chain.pem", leaf, root.certificate)
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "ci.pem").write_bytes(plain)
+    (folder / "ci.pem").chmod(0o600)
     pem(folder / "none.crl", root.revoke(updated=today - day, until=today + day))
     pem(folder / "revoked.crl", root.revoke(leaf, at=today - day, updated=today - day, until=today + day))
     pem(folder / "stale.crl", root.revoke(updated=today - day * 2, until=today - day))
@@ -235,6 +240,21 @@ def test_revocation_lists_are_looked_at_when_given(shop: Path) -> None:
         typed(*CERTIFIED, "--crl", "stale.crl").refused(1, "was to be renewed by")
         typed(*CERTIFIED, "--crl", "ca.pem").refused(2, "ca.pem", "no certificate revocation list")
         typed("verify", "by-key", "--public-key", "release.pub", "--crl", "none.crl").refused(2, "--crl goes with")
+
+
+def test_a_model_is_signed_by_certificate(shop: Path) -> None:
+    shutil.copytree(shop / "by-key", shop / "certified")
+    verify = ("verify", "certified", "--certificate-chain", "ca.pem", "--identity", MAIL)
+    with at(shop):
+        signed = typed("sign", "certified", "--key", "ci.pem", "--certificate-chain", "ci-chain.pem")
+        assert signed.code == 0, signed.err
+        assert typed(*verify).code == 0
+        typed("sign", "certified", "--key", "release.pem", "--certificate-chain", "ci-chain.pem").refused(2, "another")
+        typed("sign", "certified", "--key", "ci.pem", "--certificate-chain", "ci.pem").refused(2, "no certificates")
+        typed("sign", "certified", "--add", "--key", "release.pem", "--certificate-chain", "ci-chain.pem").refused(
+            2, "of the first signature"
+        )
+        assert typed(*verify).code == 0
 
 
 def test_a_signature_is_stamped_and_its_time_is_checked(shop: Path, tsa: Stamper) -> None:
