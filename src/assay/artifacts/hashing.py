@@ -1,9 +1,8 @@
 """Hash the files of a model on every core, reading each byte once and little ahead.
 
 One large file is read by one thread while others hash what was read before, SHA-256 in one and
-BLAKE3 in another. Many files are shared out: each thread takes a few at a time and reads them
-through one buffer of its own. Nothing is mapped: a file that is cut while it is read must end in an
-error, and a map of it would end in a signal.
+BLAKE3 in another; for BLAKE3 alone even the reading is saved where it can be. Many files are shared
+out: each thread takes a few at a time and reads them through one buffer of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from assay.artifacts.digest import CHUNK_BYTES, Pass, Wanted, digest
+from assay.artifacts.mapped import mapped_blake3
 from assay.artifacts.names import shown
 from assay.errors import ArtifactError, AssayError, ConfigError
 from assay.findings import Finding, Severity
@@ -127,6 +127,8 @@ def hash_files(
     while count > 1 and rest and rest[0].size >= _LARGE_BYTES and rest[0].size * count > left:
         left -= rest[0].size
         alone.append(rest.pop(0))
+    # What can be hashed without being read is done before this process has threads.
+    alone = [job for job in alone if wanted != "blake3" or job.ranges or job.after or not run.map(job, count)]
     if alone:
         with _Alone(run, count) as together:
             for job in alone:
@@ -147,6 +149,24 @@ class _Run:
     wanted: Wanted
     report: Report
     found: dict[str, Hashed | AssayError]
+
+    def map(self, job: Job, threads: int) -> bool:
+        """Hash one file where it lies in memory; False where it has to be read."""
+        reader = self.reader()
+        try:
+            descriptor = reader.open(job.name)
+        except ArtifactError:
+            return False  # it will be told when it is read
+        finally:
+            reader.close()
+        try:
+            size = os.fstat(descriptor).st_size
+            digest = mapped_blake3(descriptor, size, threads=threads, report=self.report)
+        finally:
+            os.close(descriptor)
+        if digest is not None:
+            self.found[job.name] = Hashed(size, "", digest, ())
+        return digest is not None
 
     def share(self, jobs: Sequence[Job], threads: int) -> None:
         """Hash files in several threads, each file in one of them."""
