@@ -20,12 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.authority import usage
+from tests.stamping import serving, stamper
 
 from assay.artifacts.listing import Listing
 from assay.errors import VerificationError
 from assay.keys.pem import load_private, load_public, read_public
 from assay.keys.x509 import der, read_certificates
 from assay.signing.about import About
+from assay.signing.authority import request_token
 from assay.signing.certificate import SignedByCertificate
 from assay.signing.cosigning import cosign
 from assay.signing.sign import sign
@@ -284,6 +286,17 @@ def certified(tmp_path: Path, key: Path) -> tuple[Path, Path]:
         (tmp_path / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
         made.append(tmp_path / f"{name}.crt")
     return made[0], made[1]
+
+
+def test_it_accepts_a_signature_with_a_timestamp(model: Path, key: Path, tmp_path: Path) -> None:
+    place = model / "model.sig"
+    public = tmp_path / "public.pem"
+    public.write_bytes(load_private(key).public_pem())
+    now = datetime.now(UTC)
+    with serving(stamper(tmp_path / "tsa")) as tsa:
+        sign(model, load_private(key), stamp=lambda data: [request_token(tsa.url, data, now=now)], now=now)
+    assert b"rfc3161Timestamps" in place.read_bytes()
+    assert passed(peer("verify", "key", model, "--signature", place, "--public_key", public))
 
 
 def test_certificates_work_both_ways(model: Path, key: Path, certified: tuple[Path, Path]) -> None:

@@ -143,11 +143,12 @@ def judge(bundle: Bundle, authorities: TimestampAuthorities | None, now: datetim
             against += err.findings
             continue
         times[signature] = min(time, times.get(signature, time))
+    told = tuple(Finding("timestamp.trusted", name, Severity.INFO, _told(time)) for time in times.values())
     strangers = [one for one in against if one.rule == "timestamp.certificate-untrusted"]
     if times and len(strangers) == len(against):  # two authorities stamped it, and one of them is enough here
         remarks = tuple(Finding(one.rule, one.subject, Severity.WARNING, one.detail) for one in strangers)
-        return Judged(Moment(now, times.get(signatures[0]), times), remarks=remarks)
-    return Judged(Moment(now, times.get(signatures[0]), times), tuple(against))
+        return Judged(Moment(now, times.get(signatures[0]), times), remarks=(*told, *remarks))
+    return Judged(Moment(now, times.get(signatures[0]), times), tuple(against), told)
 
 
 def parse(token: bytes) -> TimeStampResponse:
@@ -175,6 +176,10 @@ def check_imprint(answer: TimeStampResponse, signature: bytes) -> None:
             raise _refused("bad", f"the timestamp's digest ({imprint.hash_algorithm.dotted_string}) is none of SHA-2")
         if hashlib.new(name, signature).digest() != imprint.message:
             raise _refused("other-signature", "the timestamp is over another signature than any that is here")
+
+
+def _told(time: datetime) -> str:
+    return f"a trusted authority saw the signature by {time:%Y-%m-%d %H:%M:%S} UTC, and it is judged at that time"
 
 
 def _stamped(token: bytes, signatures: Sequence[bytes]) -> bytes:
