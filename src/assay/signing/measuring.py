@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from assay.artifacts.compare import compare
 from assay.artifacts.digest import Wanted, chunks
 from assay.artifacts.hashing import Report
 from assay.artifacts.manifest import Manifest
@@ -35,7 +36,7 @@ def measured(case: Case, bundle: Bundle, *, thorough: bool, report: Report | Non
     claim = _here(case, bundle)
     listed = claim.listing is None
     with refusing(case):
-        if listed and not thorough and all(file.blake3 for file in claim.files):
+        if not thorough and all(file.blake3 for file in claim.files):
             again = measure_again(case.path, claim, ignore=ignore, signature=case.signature, report=report)
             if again is not None:
                 return again
@@ -58,6 +59,11 @@ def root(claim: Manifest) -> str:
     return claim.root if files == list(claim.files) else replace(claim, files=tuple(files)).root
 
 
+def whole(claim: Manifest) -> bool:
+    """Return whether SHA-256 of every whole file was signed, as it is listed or beside that."""
+    return all(file.sha256 for file in claim.files)
+
+
 def checked(claim: Manifest, found: Manifest) -> str:
     """Return which digests were held against each other for every file."""
     pairs = [(file, found.by_name[file.name]) for file in claim.files]
@@ -68,12 +74,19 @@ def checked(claim: Manifest, found: Manifest) -> str:
     return "both" if sha256 and blake3 else "sha256" if sha256 else "blake3"
 
 
-def relisted(case: Case, bundle: Bundle, found: Manifest, snapshot: Snapshot | None) -> Manifest:
-    """What was found, with the digests that this signature lists: shards or BLAKE2b are not measured otherwise."""
+def relisted(
+    case: Case, bundle: Bundle, found: Manifest, snapshot: Snapshot | None, *, thorough: bool = True
+) -> Manifest:
+    """What was found, with the digests that this signature lists: shards or BLAKE2b are not measured otherwise.
+
+    Where it also lists BLAKE3 of whole files and that is enough, they are read only to say what differs.
+    """
     listing = bundle.claim.listing
     if listing is None:
         return found
     claim, _ = claim_for(bundle, found)
+    if not thorough and not compare(claim, found):
+        return found
     wanted = {file.name: len(file.listed.digests) for file in claim.files if file.listed is not None}
     if snapshot is not None:
         return relist(found, listing, lambda name: chunks(snapshot.view(name)), at_most=wanted)

@@ -120,7 +120,8 @@ def verify(
             found = measuring.all_but_tensors(case, bundle)
         else:
             found = measuring.measured(case, bundle, thorough=thorough, report=report)
-        found = measuring.located(case, bundle, measuring.relisted(case, bundle, found, snapshot), snapshot)
+        found = measuring.relisted(case, bundle, found, snapshot, thorough=thorough or hold)
+        found = measuring.located(case, bundle, found, snapshot)
         passed = _judge(case, bundle, found, signers, versions=versions, authorities=authorities)
         if defer and not thorough:
             passed = replace(passed, checked="blake3", warnings=(*passed.warnings, *_deferred(passed.claim)))
@@ -155,7 +156,7 @@ def _judge(
         findings += err.findings or (_against("signature.refused", bundle, err.message),)
     claim, mismatch = measuring.claim_for(bundle, found)
     # Where these two differ the files do too, and are refused. BLAKE3 alone gives another root than the signed one.
-    root = measuring.root(claim) if claim.listing is None else found.root
+    root = measuring.root(claim) if claim.listing is None or measuring.whole(claim) else found.root
     findings += [*mismatch, *compare(claim, found), *_misnamed(bundle, case.name), *_expiry(bundle, case.now)]
     if versions is not None:
         against, remarks = _rollback(bundle, versions, root, case.now)

@@ -286,3 +286,21 @@ def test_odd_timestamps_are_refused(model: Path, signer: PemSigner, now: datetim
     for none in nothing:
         body["verificationMaterial"]["timestampVerificationData"] = none
         assert parse(json.dumps(body).encode()).timestamps == ()
+
+
+@pytest.mark.parametrize("listing", [SHARDED, Listing("blake2b"), Listing("blake3")], ids=lambda one: one.algorithm)
+def test_one_read_by_blake3_is_enough_where_that_is_signed_too(
+    model: Path,
+    signer: PemSigner,
+    rule: SignedByKey,
+    now: datetime,
+    *,
+    listing: Listing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signed = sign(model, signer, listing=listing, now=now)
+    both = verify(model, signers=rule, now=now, digests="both")
+    assert both.checked == "both"
+    monkeypatch.setattr("assay.signing.measuring.relist", lambda *_, **__: pytest.fail("the files were read again"))
+    fast = verify(model, signers=rule, now=now)
+    assert (fast.checked, fast.root) == ("blake3", signed.manifest.root)
