@@ -11,6 +11,7 @@ from assay.formats.base import Content
 
 _WINDOW_BYTES = 1024 * 1024
 _MAX_KEY_BYTES = 65_536
+_MAX_SCALAR_BYTES = 64
 _MAX_DEPTH = 500
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -40,7 +41,8 @@ class JsonText:
             FormatError: The text ends.
         """
         while True:
-            found = _SPACE.match(self._held, self._fill())
+            begin = self._fill()
+            found = _SPACE.match(self._held, begin)
             self.at = self._first + (found.end() if found else 0)
             if self.at < self._first + len(self._held):
                 return chr(self._held[self.at - self._first])
@@ -89,7 +91,8 @@ class JsonText:
         if kind == '"':
             self._string()
         elif kind not in _CLOSES:
-            found = _SCALAR.match(self._held, self._fill(64))
+            begin = self._fill(_MAX_SCALAR_BYTES)
+            found = _SCALAR.match(self._held, begin)
             if found is None:
                 raise FormatError(f"there is no value at byte {self.at}")
             self.at += found.end() - found.start()
@@ -178,7 +181,8 @@ class JsonText:
     def _search(self, pattern: re.Pattern[bytes]) -> bytes:
         """Go behind the next match, and say what it was; empty where the text ends."""
         while self.at < self._content.size:
-            found = pattern.search(self._held, self._fill())
+            begin = self._fill()
+            found = pattern.search(self._held, begin)
             if found is not None:
                 self.at = self._first + found.end()
                 return found[0]

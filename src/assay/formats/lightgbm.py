@@ -20,7 +20,7 @@ _MARKS = re.compile(
     rb"\n(Tree=\d{1,9}(?=\n)|end of trees(?=\n)|feature_importances:(?=\n)|parameters:(?=\n)|pandas_categorical:)"
 )
 _SECTIONS = ("end of trees", "feature_importances", "parameters", "pandas_categorical")
-_SIZES = re.compile(rb"\ntree_sizes=([\d ]*)\n")
+_SIZES = re.compile(rb"\ntree_sizes=([\d ]*)(?=\n)")
 
 
 class LightGbm:
