@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from tests import containers
 
 from assay.artifacts.compare import compare
 from assay.artifacts.measure import measure
@@ -93,3 +97,119 @@ def test_a_swap_says_whose_bytes_a_tensor_now_holds(model: Path) -> None:
     details = [one.detail for one in compare(signed, measure(model, collect=True))]
     assert any("tensor alpha" in one and "holds the bytes signed as beta" in one for one in details)
     assert any("tensor beta" in one and "holds the bytes signed as alpha" in one for one in details)
+
+
+# The same weights however they are written, so that a conversion can be checked against what was signed.
+CONTAINERS: dict[str, Callable[[], bytes]] = {
+    "m.safetensors": containers.SOUND[".safetensors"],
+    "m.npz": containers.npz,
+    "packed.npz": lambda: containers.npz(packed=True, columns=True, big=True),
+    "m.pt": containers.torch_zip,
+    "m.gguf": containers.gguf_file,
+    "m.onnx": containers.onnx_raw,
+    "m.h5": lambda: containers.hdf5(chunks=True, compression="gzip", shuffle=True),
+}
+
+
+def written(folder: Path, name: str, raw: bytes) -> Path:
+    folder.mkdir()
+    (folder / name).write_bytes(raw)
+    return folder
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_the_same_weights_have_the_same_tensor_root_in_every_container(name: str, tmp_path: Path) -> None:
+    signed = measure(written(tmp_path / "signed", "m.safetensors", CONTAINERS["m.safetensors"]()))
+    other = measure(written(tmp_path / "other", name, CONTAINERS[name]()))
+    assert signed.tensor_root
+    assert other.tensor_root == signed.tensor_root
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_one_other_element_is_another_tensor_root(name: str, tmp_path: Path) -> None:
+    changed = {key: np.array(one) for key, one in containers.ARRAYS.items()}
+    changed["encoder.bias"][3] += 1e-6
+    signed = measure(written(tmp_path / "signed", name, CONTAINERS[name]()))
+    other = measure(written(tmp_path / "other", "m.npz", containers.npz(changed)))
+    assert other.tensor_root != signed.tensor_root
+
+
+def test_sharded_and_external_models_have_it_too(tmp_path: Path) -> None:
+    signed = measure(written(tmp_path / "signed", "m.safetensors", CONTAINERS["m.safetensors"]()))
+    for name, write in (("sharded", containers.sharded), ("external", containers.onnx_external)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name)
+        assert measure(tmp_path / name).tensor_root == signed.tensor_root
+
+
+INDEX = "model.safetensors.index.json"
+
+
+def edit_index(folder: Path, **changes: str | None) -> None:
+    index = json.loads((folder / INDEX).read_text())
+    index["weight_map"] = {key: value for key, value in {**index["weight_map"], **changes}.items() if value is not None}
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "subject"),
+    [
+        ({"ghost": "model-00001-of-00002.safetensors"}, "artifact.shard-index", f"{INDEX}:ghost"),
+        ({"scale": "model-00001-of-00002.safetensors"}, "artifact.shard-index", f"{INDEX}:scale"),
+        ({"scale": None}, "artifact.shard-index", f"{INDEX}:scale"),
+        ({"scale": "model-3.safetensors"}, "artifact.shard-index", f"{INDEX}:scale"),
+        ({"scale": "../elsewhere.safetensors"}, "artifact.malformed", INDEX),
+        ({"scale": "/etc/x.safetensors"}, "artifact.malformed", INDEX),
+    ],
+)
+def test_an_index_that_disagrees_with_its_shards_is_never_signed(
+    changes: dict[str, str | None], rule: str, subject: str, tmp_path: Path
+) -> None:
+    containers.sharded(tmp_path)
+    measure(tmp_path)
+    edit_index(tmp_path, **changes)
+    with pytest.raises(ArtifactError) as error:
+        measure(tmp_path)
+    assert (rule, subject) in {(one.rule, one.subject) for one in error.value.findings}
+
+
+@pytest.mark.parametrize("place", ["../outside.data", "/etc/passwd", "missing.data"])
+def test_external_data_outside_the_model_are_never_signed(place: str, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    containers.onnx_external(model)
+    (tmp_path / "outside.data").write_bytes((model / "weights.data").read_bytes())
+    raw = onnx.load(model / "model.onnx", load_external_data=False)
+    for tensor in raw.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = place
+    (model / "model.onnx").write_bytes(raw.SerializeToString())
+    with pytest.raises(ArtifactError, match=r"model\.onnx"):
+        measure(model)
+
+
+def test_external_data_behind_a_link_are_never_signed(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    containers.onnx_external(model)
+    (model / "weights.data").rename(tmp_path / "weights.data")
+    (model / "weights.data").symlink_to(tmp_path / "weights.data")
+    with pytest.raises(ArtifactError, match=r"weights\.data"):
+        measure(model)
+
+
+def test_external_data_cut_short_are_never_signed(tmp_path: Path) -> None:
+    containers.onnx_external(tmp_path)
+    path = tmp_path / "weights.data"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match="ends at byte"):
+        measure(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".gguf", ".onnx", ".pt", ".npz", ".npy", ".h5", ".keras", ".json", ".ubj", ".txt"])
+def test_hidden_bytes_behind_any_container_are_never_signed(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{ending}"
+    path.write_bytes(containers.SOUND[ending]())
+    measure(path)
+    path.write_bytes(containers.SOUND[ending]() + b"\0hidden")
+    with pytest.raises(ArtifactError, match="is not a sound"):
+        measure(path)
