@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli.here import now, open_project, telling
-from assay.cli.output import json_option, print_findings, print_json, print_table, progress
+from assay.cli.output import Written, json_option, print_findings, print_json, print_table, progress
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
 
@@ -34,25 +35,38 @@ COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency",
 @click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Only these inputs; repeatable.")
 @click.option("--window", default="1d", show_default=True, help="Ad hoc: 7d, 12h, 1000rows.")
 @click.option("--false-alarm-every", default="1y", show_default=True, help="Ad hoc: the budget over all signals.")
+@click.option("--plot", type=Written(), help="Draw what was seen: FILE.svg, FILE.png or FILE.html.")
 @json_option
-def monitor(*, name: str | None, as_json: bool, **options: object) -> int:
+def monitor(*, name: str | None, plot: Path | None, as_json: bool, **options: object) -> int:
     """Evaluate all complete windows not yet seen, of model NAME or of every model of the project.
 
     With --reference and --current: compare two tables without a project, storing nothing.
     Exit code 1 if there is a new alarm, or outputs are not those of the signed model; 3 if part of it could not be
     judged, as when a column is missing.
     """
+    if plot is not None:
+        from assay.dashboard.plot import check
+
+        check(plot)
     if options["reference"] or options["current"]:
         if name:
             raise ConfigError("give a model's NAME, or --reference and --current, not both")
         with progress("monitoring"):
             evaluation = _ad_hoc(options)
+        _draw(plot, "current", evaluation)
         if as_json:
             print_json(_object("current", evaluation, evaluation.alarms, evaluation.findings))
         else:
             _say("current", evaluation, evaluation.alarms, evaluation.findings)
         return _code(evaluation.alarms, evaluation.findings)
-    return _project(name, as_json=as_json)
+    return _project(name, plot, as_json=as_json)
+
+
+def _draw(plot: Path | None, name: str, evaluation: Evaluation) -> None:
+    if plot is not None:
+        from assay.dashboard.plot import write
+
+        write(plot, name, evaluation)
 
 
 def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
@@ -96,7 +110,7 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     )
 
 
-def _project(name: str | None, *, as_json: bool) -> int:
+def _project(name: str | None, plot: Path | None, *, as_json: bool) -> int:
     from assay.cli.diagnose import print_diagnosis
     from assay.project.watching import monitored_models
 
@@ -104,6 +118,8 @@ def _project(name: str | None, *, as_json: bool) -> int:
     names = [name] if name else monitored_models(project)
     if not names:
         raise ConfigError("no model here has predictions: add [models.NAME.predictions] with path, time and prediction")
+    if plot is not None and len(names) > 1:
+        raise ConfigError(f"--plot draws one model: name one of {', '.join(names)}")
     codes = []
     objects = []
     with telling(project):
@@ -111,6 +127,7 @@ def _project(name: str | None, *, as_json: bool) -> int:
             with progress(f"monitoring {one}"):
                 watched = project.monitor(one, now())
             codes.append(_code(watched.new, watched.findings))
+            _draw(plot, one, watched.evaluation)
             if as_json:
                 objects.append(_object(one, watched.evaluation, watched.new, watched.findings))
                 continue

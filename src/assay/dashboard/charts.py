@@ -69,6 +69,7 @@ class Chart:
         level: The baseline's value, or None.
         percent: Whether values are shares from 0 to 1, shown as percentages.
         measured: Whether the values were measured; an estimate has another colour and a broken line.
+        band: Lowest and highest value that never raises an alarm, or None.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Chart:
     level: float | None = None
     percent: bool = True
     measured: bool = True
+    band: tuple[float, float] | None = None
 
     def sentence(self) -> str:
         """What the picture shows, for who cannot see it."""
@@ -99,6 +101,8 @@ class Chart:
 def specification(chart: Chart, width: int) -> dict[str, object]:
     """The Vega-Lite specification of a chart ``width`` pixels wide."""
     layers: list[dict[str, object]] = []
+    if chart.band is not None:
+        layers.append(_tolerance(*chart.band))
     times: dict[str, object] = {"field": "time", "type": "temporal", "title": None, "scale": {"type": "utc"}}
     times["axis"] = {
         "tickCount": max(3, width // 110),
@@ -136,6 +140,13 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
     }
 
 
+def _tolerance(low: float, high: float) -> dict[str, object]:
+    """What never raises an alarm, as a grey band from edge to edge."""
+    across = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
+    mark = {"type": "rect", "color": "currentColor", "opacity": 0.1}
+    return {"data": {"values": [{"low": low, "high": high}]}, "mark": mark, "encoding": across}
+
+
 def _rows(points: Sequence[Point]) -> list[dict[str, object]]:
     """The points as data, each with the stretch it belongs to: no line is drawn over a time without rows."""
     moments = [datetime.fromisoformat(point.time) for point in points]
@@ -150,10 +161,13 @@ def _rows(points: Sequence[Point]) -> list[dict[str, object]]:
 
 
 def _dates(points: Sequence[Point]) -> str:
-    days = 0 if len(points) < 2 else (int(points[-1].time[:4]) - int(points[0].time[:4])) * 365  # noqa: PLR2004
-    if days > 3 * 365:
+    """How the axis writes dates: by day over a season at most, by month, over years by year."""
+    if len(points) < 2:  # noqa: PLR2004 - one moment is no span
+        return "%d %b"
+    span = datetime.fromisoformat(points[-1].time) - datetime.fromisoformat(points[0].time)
+    if span > timedelta(days=3 * 365):
         return "%Y"
-    return "%b %Y" if len(points) > 1 and points[-1].time[:7] != points[0].time[:7] else "%d %b"
+    return "%b %Y" if span > timedelta(days=100) else "%d %b"
 
 
 def _happenings(marks: Sequence[Mark], times: Mapping[str, object]) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ that come late are added and judged again. Give it every window since the baseli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -19,9 +19,10 @@ from assay.inference.natural import CLAIMABLE, COMFORTABLE, LEARNABLE
 from assay.monitoring.alarms import Alarm, describe
 from assay.monitoring.clock import DAY, span_of
 from assay.monitoring.detectors.base import Floors
+from assay.monitoring.portrait import Shape, shapes, tolerances
 from assay.monitoring.signals import Reference, WindowCounts
 from assay.monitoring.silence import silent
-from assay.monitoring.summary import WindowSummary, summarise
+from assay.monitoring.summary import Interval, WindowSummary, summarise
 from assay.monitoring.walk import walk
 from assay.monitoring.watching import Watched, all_evidence, watch
 from assay.monitoring.weights import weights
@@ -66,6 +67,8 @@ class Evaluation:
         series: Every window in a few numbers.
         silent: The overall accuracy is steady while that of a class or a slice has fallen.
         findings: What could not be judged, and what the baseline is too short to know.
+        tolerances: By figure of the series, its value in the baseline and the band that never raises an alarm.
+        shapes: Distributions then and now, of the signals with an alarm.
     """
 
     windows: int
@@ -74,6 +77,8 @@ class Evaluation:
     series: tuple[WindowSummary, ...]
     silent: bool
     findings: tuple[Finding, ...]
+    tolerances: Mapping[str, Interval] = field(default_factory=dict)
+    shapes: tuple[Shape, ...] = ()
 
     def to_json(self) -> Mapping[str, object]:
         """The evaluation as ``assay monitor --json`` prints it, without the series."""
@@ -111,6 +116,7 @@ def evaluate(
         raise BaselineError("the baseline has no windows or no signals: learn it from a reference with rows")
     by_rows = reference.window.endswith("rows")
     span = span_of(reference.windows, by_rows=by_rows)
+    floors = floors or Floors()
     specs = tuple(s for s in reference.specs if not (by_rows and s.kind == "volume"))
     budget = _budget(span, false_alarm_every, windows_per_alarm, len(specs))
     ordered = tuple(sorted(windows, key=lambda w: (w.start, w.end)))
@@ -122,7 +128,7 @@ def evaluate(
         weight=weight,
         windows_per_alarm=budget.windows_per_alarm,
         days=not by_rows and span == DAY,
-        floors=floors or Floors(),
+        floors=floors,
     )
     openings = walk(all_evidence(watched, len(ordered)), np.array(weight), budget.windows_per_alarm)
     alarms = tuple(describe(opening, watched[opening.signal], ordered) for opening in openings)
@@ -133,6 +139,8 @@ def evaluate(
         series=summarise(watched, ordered),
         silent=silent(alarms, watched, ordered),
         findings=(*_about_baseline(reference), *_about_budget(budget, span), *_about_signals(watched, ordered)),
+        tolerances=tolerances(watched, floors),
+        shapes=shapes(alarms, watched, ordered),
     )
 
 

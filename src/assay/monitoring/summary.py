@@ -60,11 +60,12 @@ def summarise(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tu
         baseline = one.baseline.sum(0)
         for k, counts in enumerate(one.counts):
             if counts.sum() > 0:
-                values[k].update(_figures(one.spec, counts, baseline))
+                values[k].update(figures(one.spec, counts, baseline))
     return tuple(WindowSummary(w.start, w.end, w.rows, v) for w, v in zip(windows, values, strict=True))
 
 
-def _figures(spec: SignalSpec, counts: Floats, baseline: Floats) -> Iterator[tuple[str, Interval]]:
+def figures(spec: SignalSpec, counts: Floats, baseline: Floats) -> Iterator[tuple[str, Interval]]:
+    """The figures of one signal, by name, from counts of its bins and those of the baseline."""
     rows = float(counts.sum())
     if spec.kind == "volume":
         yield spec.name, Interval(rows, rows, rows)
