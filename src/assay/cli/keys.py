@@ -175,7 +175,7 @@ def list_keys(places: tuple[Path, ...], *, as_json: bool) -> None:
 
     project = None if places else open_project()
     folders = places if project is None else (project.places.keys,)
-    found = [file for place in folders for file in files(place)]
+    found = [file for place in folders if place.exists() for file in files(place)]
     if as_json:
         data: dict[str, object] = {"files": [file.as_json() for file in found]}
         if project is not None:

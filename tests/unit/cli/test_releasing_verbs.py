@@ -12,6 +12,10 @@ from tests.unit.cli.prompt import Answer, at, typed
 
 pytestmark = pytest.mark.xdist_group("cli-releasing")
 
+VERIFIED = {
+    *("verified", "root", "signer", "key_id", "files", "tensors", "name", "version", "checked", "record"),
+    *("second_store", "findings"),
+}
 GATE = {"model", "root", "environment", "policy_digest", "request_id", "outcome", "rules", "approvals", "statements"}
 REVIEW = {"identity", "decision", "subject"}
 LIVE = {"model", "root", "version", "since", "log"}
@@ -22,16 +26,13 @@ STATUS = {"project", "time", "models", "log", "forgotten"}
 STEPS: dict[str, tuple[int, set[str]]] = {
     "init": (0, {"config", "key", "identity", "checkpoints"}),
     "status before": (3, STATUS),
-    "keys new": (0, {"private", "public", "key_id", "encrypted"}),
+    "keys new": (0, {"private", "public", "key_id", "algorithm", "encrypted"}),
     "keys trust": (0, {"identity", "key_id", "since", "until"}),
     "keys revoke": (0, {"identity", "key_id", "revoked"}),
-    "keys list": (0, {"keys", "digest"}),
+    "keys list": (0, {"keys", "digest", "files"}),
     "gate unsigned": (1, {*GATE, "created"}),
     "sign": (0, {"root", "signature", "key_id", "files", "tensors", "version", "known_good", "training_data"}),
-    "verify": (
-        0,
-        {"verified", "root", "signer", "key_id", "files", "tensors", "name", "version", "checked", "findings"},
-    ),
+    "verify": (0, VERIFIED),
     "gate unvalidated": (3, {*GATE, "created"}),
     "validate strict": (1, SUITE),
     "validate": (0, SUITE),
