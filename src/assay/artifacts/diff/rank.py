@@ -55,35 +55,48 @@ class Spread:
 
     def __init__(self, rows: int, columns: int, *, seed: int = 0) -> None:
         self._whole = rows * columns <= WHOLE_ELEMENTS and min(rows, columns) <= WHOLE_SIDE
-        self._side = min(rows, columns)
+        self.full = False  # whether the rows taken already have a larger rank than a sketch can tell
+        self._rows, self._look_at = 0, 4 * SKETCH
+        self._noise = 0.0
         self._held: list[Floats] = []
-        width = min(SKETCH, self._side)
+        width = min(SKETCH, rows, columns)
         if not self._whole:
             random = np.random.default_rng(seed)
             self._omega = random.standard_normal((columns, width), dtype=np.float32)
         self._gram: Floats = np.zeros((width, width))
 
-    def take(self, rows: Floats) -> None:
-        """Take the next rows; infinite differences must have been set to zero."""
+    def take(self, rows: Floats, noise: float = 0.0) -> None:
+        """Take the next rows.
+
+        Args:
+            rows: The difference; what is not finite must have been set to zero.
+            noise: Energy (sum of squares) that rounding these rows to the stored type explains.
+        """
+        self._noise += noise
         if self._whole:
             self._held.append(rows)
             return
+        if self.full:
+            return
         # The scale keeps single precision from overflowing where an exponent was flipped.
-        scale = float(np.abs(rows).max(initial=0.0))
+        scale = max(float(rows.max(initial=0.0)), -float(rows.min(initial=0.0)))
         if scale:
             sketch = ((rows / scale).astype(np.float32) @ self._omega).astype(np.float64)
             self._gram += (sketch.T @ sketch) * scale**2
+        self._rows += rows.shape[0]
+        if self._rows >= self._look_at:
+            self._look_at = 4 * self._rows
+            self.full = self.rank().beyond > 0
 
-    def rank(self, noise: float) -> Rank:
-        """The rank so far.
-
-        Args:
-            noise: Energy (sum of squares) that rounding to the stored type explains.
-        """
+    def rank(self) -> Rank:
+        """The rank of all rows taken."""
+        noise = self._noise
         if self._whole:
             matrix = np.concatenate(self._held) if self._held else np.zeros((1, 1))
             with np.errstate(over="ignore", invalid="ignore"):
                 self._gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+        elif self.full:
+            return Rank(None, None, SKETCH_TRUSTED)
         else:
             noise *= self._gram.shape[0]  # each of the sketch's columns sees all of it
         if not np.isfinite(self._gram).all():

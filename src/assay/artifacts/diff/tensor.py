@@ -86,7 +86,6 @@ class Meter:
         self._spread = Spread(shape[0], columns) if matrix else None
         self._in_columns = np.zeros(columns if rectangular else 0, dtype=np.bool_)
         self._rows = 0
-        self._noise = 0.0
         self._at = 0
         self._changed = self._non_finite = 0
         self._sums = np.zeros(6)  # of old, new, old², new², old·new, (new - old)²
@@ -146,24 +145,33 @@ class Meter:
             self._first.append(Element(index, float(old[at]), float(new[at]), places))
 
     def _add(self, old: Floats, new: Floats, changed: _Mask) -> None:
-        finite = np.isfinite(old) & np.isfinite(new)
-        if not finite.all():
-            self._non_finite += int(old.size - np.count_nonzero(finite))
-            old, new = np.where(finite, old, 0.0), np.where(finite, new, 0.0)
-        zero_old, zero_new = old == 0, new == 0
-        zeroed = changed & zero_new & ~zero_old & finite
-        self._zeros += (
-            np.count_nonzero(zero_old & finite),
-            np.count_nonzero(zero_new & finite),
-            np.count_nonzero(zeroed),
-        )
-        self._largest_zeroed = max(self._largest_zeroed, float(np.abs(old[zeroed]).max(initial=0.0)))
-        self._smallest_kept = min(self._smallest_kept, float(np.abs(new[~zero_new]).min(initial=math.inf)))
         with np.errstate(over="ignore", invalid="ignore"):
             difference = new - old
-            self._sums += (old.sum(), new.sum(), old @ old, new @ new, old @ new, difference @ difference)
-            self._max = max(self._max, float(np.abs(difference).max(initial=0.0)))
-            self._shape_of(difference, new, changed)
+            sums = _sums(old, new, difference)
+            if not np.isfinite(sums).all():
+                finite = np.isfinite(old) & np.isfinite(new)
+                self._non_finite += int(old.size - np.count_nonzero(finite))
+                old, new = np.where(finite, old, np.nan), np.where(finite, new, np.nan)
+                difference = np.where(finite, new - old, 0.0)
+                sums = _sums(np.nan_to_num(old, nan=0.0), np.nan_to_num(new, nan=0.0), difference)
+            self._sums += sums
+        self._max = max(self._max, float(difference.max(initial=0.0)), -float(difference.min(initial=0.0)))
+        self._count_zeros(old, new, changed)
+        self._shape_of(difference, new, changed)
+
+    def _count_zeros(self, old: Floats, new: Floats, changed: _Mask) -> None:
+        """Zeros before and after; elements that are not finite must be NaN."""
+        zeros = old.size - int(np.count_nonzero(old)), new.size - int(np.count_nonzero(new))
+        sizes = np.abs(new)
+        if zeros[1]:
+            zeroed = changed & (sizes == 0) & (old != 0) & ~np.isnan(old)
+            gone = np.abs(old[zeroed])
+            self._zeros[2] += gone.size
+            self._largest_zeroed = max(self._largest_zeroed, float(gone.max(initial=0.0)))
+            sizes = sizes[sizes > 0]
+        self._zeros[:2] += zeros
+        if sizes.size:  # fmin passes NaN by
+            self._smallest_kept = min(self._smallest_kept, float(np.fmin.reduce(sizes, initial=math.inf)))
 
     def _shape_of(self, difference: Floats, new: Floats, changed: _Mask) -> None:
         """Which rows and columns the difference lies in, and its rank."""
@@ -172,9 +180,11 @@ class Meter:
         there = changed.reshape(-1, self._in_columns.size)
         self._in_columns |= there.any(axis=0)
         self._rows += int(np.count_nonzero(there.any(axis=1)))
-        if self._spread is not None:
-            self._spread.take(difference.reshape(there.shape))
-            self._noise += float((step(new[changed], self._new) ** 2).sum()) / 12  # variance of a uniform error
+        if self._spread is not None and not self._spread.full:
+            steps = step(new, self._new)
+            with np.errstate(over="ignore", invalid="ignore"):
+                noise = float((steps * steps) @ changed) / 12  # variance of a uniform error
+            self._spread.take(difference.reshape(there.shape), noise)
 
     def measures(self) -> Measures:
         """Everything measured.
@@ -184,7 +194,7 @@ class Meter:
         """
         if self._at != self._elements:
             raise FormatError(f"a tensor of shape {list(self._shape)} has {self._at} elements, not {self._elements}")
-        rank = self._spread.rank(self._noise) if self._spread is not None and self._changed else Rank(None, None)
+        rank = self._spread.rank() if self._spread is not None and self._changed else Rank(None, None)
         count = max(self._elements - self._non_finite, 1)
         sum_old, sum_new, square_old, square_new, product, square = (float(one) for one in self._sums)
         return Measures(
@@ -224,6 +234,11 @@ class Meter:
             rank_beyond=rank.beyond,
             first=tuple(self._first),
         )
+
+
+def _sums(old: Floats, new: Floats, difference: Floats) -> Floats:
+    """Sums of old, new, old\u00b2, new\u00b2, old x new and difference\u00b2."""
+    return np.array([old.sum(), new.sum(), old @ old, new @ new, old @ new, difference @ difference])
 
 
 def _spread(square: float, total: float, count: int) -> float:
