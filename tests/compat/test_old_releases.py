@@ -15,6 +15,7 @@ import pytest
 from assay.errors import BundleError, VerificationError
 from assay.keys.pem import load_public, read_public
 from assay.keys.x509 import read_certificates
+from assay.signing import older
 from assay.signing.certificate import SignedByCertificate
 from assay.signing.reading import parse
 from assay.signing.signers import SignedByKey, SignerRule
@@ -213,3 +214,16 @@ def test_what_before_110_was_left_out_without_saying_is_left_out_and_nothing_mor
     with pytest.raises(VerificationError) as caught:
         verify(path, signature=case, signers=rule_for(case), now=NOW)
     assert [one.subject for one in caught.value.findings] == ["a/.gitignore"]
+
+
+def test_a_key_that_020_did_not_know_vouches_for_nothing_of_its(model: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    from assay.keys.pem import PemSigner
+
+    key = PemSigner(ed25519.Ed25519PrivateKey.generate(), encrypted=False, loose_mode=False)
+    found = parse((ASSETS / "0.2.0" / "key-p256.sig").read_bytes())
+    with pytest.raises(VerificationError, match="knew EC") as caught:
+        older.check_signature(found.envelope, found.signatures[0][1], load_public(key.public_pem()))
+    assert [one.rule for one in caught.value.findings] == ["signature.wrong-key"]
+    assert model.exists()

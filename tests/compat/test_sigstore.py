@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,11 +24,13 @@ from tests.unit.cli.prompt import at, typed
 
 from assay.errors import KeyFileError, MissingExtraError, VerificationError
 from assay.keys.pem import PemSigner, load_public
+from assay.signing import sigstore
 from assay.signing.cosigning import cosign
 from assay.signing.moment import Moment
 from assay.signing.reading import parse
 from assay.signing.signers import AtLeast, SignedByKey
 from assay.signing.sigstore import PublicInstance, SignedBySigstore, TrustConfig
+from assay.signing.statement import PAYLOAD_TYPE
 from assay.signing.verify import verify
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -213,6 +217,54 @@ def test_a_file_that_is_no_trust_configuration_is_told(tmp_path: Path, text: byt
 def test_without_the_extra_it_says_which_one_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sigstore.verify", None)
     with pytest.raises(MissingExtraError, match=r"assay\[sigstore\]"):
+        PublicInstance().root()
+
+
+def certificate(*, named: bool, extensions: dict[str, bytes]) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW)
+    )
+    if named:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(WHO)]), critical=True)
+    for oid, value in extensions.items():
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+        builder = builder.add_extension(unknown, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    ("named", "extensions", "said"),
+    [
+        (True, {"1.3.6.1.4.1.57264.1.1": b"https://a.example"}, f"{WHO} (https://a.example)"),
+        (True, {"1.3.6.1.4.1.57264.1.8": b"\x0c\x11https://a.example"}, f"{WHO} (https://a.example)"),
+        (True, {"1.3.6.1.4.1.57264.1.8": b"\x04\x01x"}, f"{WHO} (no provider)"),
+        (True, {}, f"{WHO} (no provider)"),
+        (False, {}, "somebody who cannot be read"),
+    ],
+)
+def test_a_refusal_says_whom_a_certificate_names(*, named: bool, extensions: dict[str, bytes], said: str) -> None:
+    whom = sigstore._Whom("anna@example.org", ISSUER)
+    with pytest.raises(Exception, match=r".") as caught:
+        whom.verify(certificate(named=named, extensions=extensions))
+    assert not isinstance(caught.value, VerificationError)  # Sigstore's own: the rule makes ours of it
+    assert whom.found == said
+
+
+def test_a_library_that_reads_another_statement_is_not_believed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sigstore.verify.Verifier.verify_dsse", lambda *_: (PAYLOAD_TYPE, b"{}"))
+    assert refused(model, rule()) == ["signature.sigstore"]
+
+
+def test_a_library_without_roots_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sigstore, "_PUBLIC", "https://elsewhere.example")
+    with pytest.raises(KeyFileError, match="--trust-config"):
         PublicInstance().root()
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote
 
 from cryptography import x509
@@ -196,10 +196,8 @@ def _theirs(bundle: Bundle) -> TheirBundle:
     """The bundle as their library reads it, without the co-signers that it knows nothing of."""
     from sigstore.models import Bundle as TheirBundle
 
-    value = canonical.parse(bundle.raw, what=WHAT)
-    if isinstance(value, dict) and isinstance(value["dsseEnvelope"], dict):
-        envelope = value["dsseEnvelope"]
-        value = {**value, "dsseEnvelope": {**envelope, "signatures": envelope["signatures"][:1]}}
+    value = cast("dict[str, Any]", canonical.parse(bundle.raw, what=WHAT))  # read before, so its form is known
+    del value["dsseEnvelope"]["signatures"][1:]
     return TheirBundle.from_json(json.dumps(value))
 
 

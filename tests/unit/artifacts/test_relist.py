@@ -84,6 +84,19 @@ def test_files_on_disk_are_read_and_unreadable_ones_told(tmp_path: Path) -> None
     assert [one.subject for one in again.findings] == ["b"]
 
 
+def test_a_read_error_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"a" * 10)
+    found = measure(tmp_path)
+
+    def broken(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    with on_disk(tmp_path) as read:
+        monkeypatch.setattr("os.preadv", broken)
+        again = relist(found, Listing("blake2b"), read)
+    assert [(one.rule, one.subject) for one in again.findings] == [("artifact.unreadable", "a")]
+
+
 LISTING = Listing("sha256", 4)
 
 

@@ -192,6 +192,7 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
     "shard size huge": on_serialization(shard_size=1e300),
     "shard size other": on_serialization(shard_size=50),
     "files with a shard size": on_serialization(method="files"),
+    "too much left out": on_serialization(ignore_paths=[f"a{i}" for i in range(10_001)]),
     "other method": on_serialization(method="blocks"),
     "method no text": on_serialization(method=["shards"]),
     "algorithm of another size": on_resources(lambda found: found[0].update(algorithm="sha256-sharded-99")),

@@ -103,6 +103,11 @@ def test_a_key_of_another_scheme_does_not_vouch_for_models(signed: Bundle, now: 
     assert rules(caught.value) == ["signature.wrong-key"]
 
 
+def test_what_two_rules_say_of_one_signature_is_said_once(signed: Bundle, now: datetime) -> None:
+    who = AllOf(UnsafeTrustAnyone(), UnsafeTrustAnyone()).check(signed, Moment(now))
+    assert [finding.rule for finding in who.findings] == ["signature.unchecked"]
+
+
 def test_a_scheme_that_the_reference_does_not_read_is_said(now: datetime) -> None:
     key = PemSigner(ed25519.Ed25519PrivateKey.generate(), encrypted=False, loose_mode=False)
     text = bundle.write(Manifest("m", (FileDigest("a", 1, "11" * 32, "22" * 32),)), key)
@@ -144,7 +149,7 @@ def test_empty_rules_cannot_be_made(trust: TrustStore) -> None:
 class Mute:
     """A plug that refuses without a finding."""
 
-    def check(self, bundle: Bundle, now: datetime) -> Signatory:  # noqa: ARG002 - it is the shelf's shape
+    def check(self, bundle: Bundle, when: Moment) -> Signatory:  # noqa: ARG002 - it is the shelf's shape
         raise VerificationError("no")
 
 
