@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import codecs
 import gzip
 import io
 import json
@@ -113,6 +114,12 @@ def hidden() -> Iterator[tuple[str, bytes]]:
     yield "in-old-bytes.pkl", pickle.dumps({"blob": pickle.dumps(command(), protocol=2)}, protocol=2)
     yield "in-bytearray.pkl", pickle.dumps(bytearray(pickle.dumps(command())), protocol=5)
     yield "zip-in-bytes.pkl", pickle.dumps({"npz": npz_of(command())})
+    tar = tar_of({"storages": BENIGN, "tensors": BENIGN, "pickle": SYSTEM + CALL})
+    loads = b"ctorch.storage\n_load_from_bytes\n"
+    yield "torch-tar-in-bytes.pkl", b"\x80\x03" + loads + b"B" + struct.pack("<I", len(tar)) + tar + b"\x85R."
+    turned = codecs.encode((SYSTEM + CALL).decode(), "rot13").encode()
+    hidden = b"c_codecs\nencode\n(X" + struct.pack("<I", len(turned)) + turned + b"S'rot13'\ntR"
+    yield "turned.pkl", b"\x80\x02" + loads + b"c_codecs\nencode\n(" + hidden + b"S'latin1'\ntR\x85R."
     yield "extension-1.pkl", b"\x80\x02\x82\x05(S'true'\ntR."
     yield "extension-4.pkl", b"\x80\x02\x84\x05\x00\x00\x00(S'true'\ntR."
     yield "persistent.pkl", b"\x80\x02X\x02\x00\x00\x00idQ(S'true'\ntR."
@@ -320,6 +327,7 @@ def others() -> Iterator[tuple[str, bytes]]:
     yield "lambda-config.json", json.dumps(model).encode()
     yield "lambda.h5", h5_of(json.dumps(model))
     yield "lambda-escaped.h5", h5_of(json.dumps(model).replace("Lambda", "L\\u0061mbda"))
+    yield "user-block.h5", b"\0" * 512 + h5_of(json.dumps(model))
     module = {"module": "subprocess", "class_name": "run", "config": {}, "inbound_nodes": [{"args": ["true"]}]}
     yield "module.keras", archive({"config.json": json.dumps({"class_name": "Model", "config": [module]}).encode()})
     fetch = {"module": "keras.utils", "class_name": "function", "config": "get_file"}

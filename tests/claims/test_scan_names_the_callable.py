@@ -22,6 +22,7 @@ MALICIOUS = scan_malicious.every()
 NAMELESS = {
     "opcodes/put-together.pkl": "scan.unresolvable-global",
     "opcodes/unknown-memo.pkl": "scan.unresolvable-global",
+    "opcodes/turned.pkl": "scan.unresolvable-global",
     "opcodes/persistent.pkl": "scan.unresolvable-global",
     "opcodes/extension-1.pkl": "scan.extension-code",
     "opcodes/extension-4.pkl": "scan.extension-code",

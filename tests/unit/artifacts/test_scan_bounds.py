@@ -161,6 +161,11 @@ def test_containers_nested_too_deeply_are_not_called_safe() -> None:
     assert looked_through(_zips(3), "m.zip").outcome == "fail"
 
 
+@pytest.mark.parametrize("mark", [b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"])
+def test_what_is_packed_in_another_way_is_not_called_safe(mark: bytes) -> None:
+    assert looked_through(mark + b"x" * 100, "model.joblib.packed").outcome == "unknown"
+
+
 def test_tensor_data_is_stepped_over_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -16,7 +16,7 @@ from assay.artifacts.scan.state import Sighting
 from assay.artifacts.scan.tars import inside_tar, looks_like_tar
 from assay.artifacts.scan.templates import template_troubles
 from assay.artifacts.scan.tensorflow import inside_saved_model
-from assay.artifacts.scan.texts import inside_hdf5, inside_json, read_json
+from assay.artifacts.scan.texts import MAX_JSON_BYTES, inside_hdf5, inside_json, read_json
 from assay.artifacts.scan.trouble import Inner, Inside, Trouble
 from assay.artifacts.scan.verdicts import Verdict, judge, translated
 from assay.artifacts.scan.zips import begins_like_zip, ends_like_zip, inside_zip
@@ -102,9 +102,13 @@ class Examiner:
         head = content.read(0, HEAD_BYTES)
         if not head:
             return
-        kind = packing(head)
-        if kind is not None and not inner.raw:
-            self._look(Inner(inner.name, Unpacked(content, kind, self._budget)), place, depth + 1)
+        if not inner.raw and (trouble := files.unread(head)) is not None:
+            self._tell(place, trouble)
+        kind = None if inner.raw else packing(head)
+        unpacked = None if kind is None else Unpacked(content, kind, self._budget)
+        packed = unpacked is not None and bool(unpacked.read(0, 1))  # two letters alone are no compressed stream
+        if packed and unpacked is not None:
+            self._look(Inner(inner.name, unpacked), place, depth + 1)
         found = [] if inner.raw else self._insides(content, head, place)
         for inside in found:
             for trouble in inside.troubles:
@@ -115,7 +119,7 @@ class Examiner:
                 self._look(below, f"{place}!{below.name}" if place else below.name, depth + 1)
         # An archive begins with the letter that asks for a persistent object: plain pickle refuses it there.
         if not found or (head[0] in files.PICKLE_STARTS and not head.startswith(b"PK")):
-            self._pickles(content, inner, place, depth, known=bool(found) or kind is not None)
+            self._pickles(content, inner, place, depth, known=bool(found) or packed)
 
     def _insides(self, content: Content, head: bytes, place: str) -> list[Inside]:
         """What a container holds by every reading of it; a file may be two things at once."""
@@ -133,8 +137,9 @@ class Examiner:
             text = content.read(0, min(files.MAX_TEXT, content.size))
             return Inside(troubles=list(template_troubles(text.decode("utf-8", "replace"), "it")))
         if head.lstrip()[:1] in {b"{", b"["} and name.endswith((".json", "schema", ".keras", ".config", ".index")):
-            value = read_json(content)
-            return None if value is None else inside_json(value)
+            return _json(content)
+        if name.endswith((".h5", ".hdf5")):
+            return inside_hdf5(content)  # its own bytes may begin further behind
         if name.endswith("saved_model.pb"):
             return inside_saved_model(content)
         if name.endswith((".onnx", ".ort")) or (not name.endswith(files.PICKLE_ENDINGS) and looks_like_onnx(head)):
@@ -215,6 +220,14 @@ class Examiner:
         if len(self.found.findings) < MAX_FINDINGS:
             detail = f"{subject}: {trouble.detail}"
             self.found.findings.append(Finding(trouble.rule, subject, trouble.severity, detail, trouble.numbers))
+
+
+def _json(content: Content) -> Inside | None:
+    if content.size > MAX_JSON_BYTES:
+        detail = f"it is JSON of more than the {MAX_JSON_BYTES} bytes that are read"
+        return Inside(troubles=[Trouble("scan.incomplete", Severity.ERROR, detail)])
+    value = read_json(content)
+    return None if value is None else inside_json(value)
 
 
 def _npy(content: Content) -> Inside:

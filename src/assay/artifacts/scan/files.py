@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from assay.artifacts.scan.opcodes import KINDS
 from assay.artifacts.scan.source import Window, packing
+from assay.artifacts.scan.tars import looks_like_tar
 from assay.artifacts.scan.trouble import Trouble
 from assay.findings import Severity
 from assay.formats.base import Content
@@ -50,6 +51,13 @@ _BINARY: tuple[tuple[bytes, str], ...] = (
     (b"\xca\xfe\xba\xbe", "a macOS program or Java class"),
     (b"\xfe\xed\xfa\xcf", "a macOS program or library"),
 )
+# Compressed in ways that are not unpacked here.
+_UNREAD: tuple[tuple[bytes, str], ...] = (
+    (b"\x04\x22\x4d\x18", "LZ4"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "RAR"),
+)
 _LIBRARIES = (".so", ".dll", ".dylib", ".pyd", ".exe", ".bat", ".cmd", ".ps1", ".jar", ".pyc", ".pyo", ".whl", ".node")
 _SOURCES = (".py", ".pyx", ".sh", ".ipynb", ".pth.py", ".rb", ".pl", ".js")
 
@@ -65,6 +73,14 @@ def by_name(name: str, head: bytes) -> Iterator[Trouble]:
         yield Trouble("scan.program", Severity.WARNING, "it is named like a program or library: a model needs none")
     elif lower.endswith(_SOURCES) or head.startswith(b"#!"):
         yield Trouble("scan.source-code", Severity.INFO, "it is source code, which is not scanned")
+
+
+def unread(head: bytes) -> Trouble | None:
+    """That what begins so cannot be scanned, or None."""
+    kind = next((words for mark, words in _UNREAD if head.startswith(mark)), None)
+    if kind is None:
+        return None
+    return Trouble("scan.incomplete", Severity.ERROR, f"it is compressed as {kind}, which is not unpacked here")
 
 
 def is_safetensors(head: bytes, content: Content) -> bool:
@@ -83,6 +99,8 @@ def may_be_nested(data: bytes) -> bool:
     if data[0] == 0x80 and data[1] <= 5:  # noqa: PLR2004 - a protocol number
         return True
     if data.startswith((b"PK\x03\x04", b"\x93NUMPY")) or (packing(data) is not None and len(data) > 16):  # noqa: PLR2004
+        return True
+    if looks_like_tar(data):
         return True
     return data[:1] in {b"c", b"(", b"}", b"]", b"i"} and b"\n" in data[:200]
 

@@ -25,7 +25,7 @@ PACKED: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
-    (b"\x5d\x00\x00", "lzma"),
+    (b"\x5d\x00", "lzma"),
     (b"\x78\x01", "zlib"),
     (b"\x78\x5e", "zlib"),
     (b"\x78\x9c", "zlib"),

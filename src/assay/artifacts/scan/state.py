@@ -189,5 +189,8 @@ class State:
 def _lies_open(value: object) -> bool:
     """Whether the bytes are there to be looked into, as they are or as Python 2 wrote them."""
     if isinstance(value, Made):
-        return isinstance(value.target, Named) and value.target.path == _AS_BYTES
+        # Any other encoding (rot13, to name one) hides what the bytes are.
+        plainly = isinstance(value.target, Named) and value.target.path == _AS_BYTES
+        given = value.arguments if isinstance(value.arguments, tuple) else ()
+        return plainly and given[1:] in {("latin1",), ("latin-1",)} and isinstance(given[0], Blob | str)
     return isinstance(value, Blob | str)

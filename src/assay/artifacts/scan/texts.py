@@ -30,9 +30,7 @@ _CODE = (b"c", b"\xe3")
 
 
 def read_json(content: Content) -> object | None:
-    """The JSON a file holds, None when it holds none or too much."""
-    if content.size > MAX_JSON_BYTES:
-        return None
+    """The JSON a file holds, None when it holds none."""
     try:
         found: object = json.loads(content.read(0, content.size))
     except (ValueError, RecursionError):
