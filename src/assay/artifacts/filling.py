@@ -10,17 +10,20 @@ from typing import Self
 from assay.errors import ArtifactError
 
 READ_BYTES = 16 * 1024 * 1024  # per read: small enough to be hashed while it is still in the cache
-HUGE_BYTES = 4 * 1024 * 1024  # from here on memory is asked for in huge pages: page faults take half the time
+_MAPPED_BYTES = 1024 * 1024  # from here on memory comes from the kernel, which need not be filled with zeros first
 
 
 def private(size: int) -> memoryview:
-    """Writable memory that no other process maps; anonymous maps of Python are shared unless told otherwise."""
-    if size < HUGE_BYTES:
+    """Writable memory that no other process maps.
+
+    Args:
+        size: Bytes.
+    """
+    if size < _MAPPED_BYTES:
         return memoryview(bytearray(size))
-    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        block.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(block)
+    # Anonymous maps of Python are shared unless told otherwise. No huge pages: where memory is in pieces, the kernel
+    # takes four times as long to put one together as it saves.
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class Filling:
