@@ -42,7 +42,7 @@ def varint(window: Window) -> int:
     """
     value = shift = 0
     for _ in range(_MAX_VARINT_BYTES):
-        byte = window.take(1)[0]
+        byte = window.byte()
         value |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004  # the high bit says that more follows
             return value & 0xFFFF_FFFF_FFFF_FFFF

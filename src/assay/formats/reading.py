@@ -47,6 +47,18 @@ class Window:
         self.at += length
         return self._held[begin : begin + length]
 
+    def byte(self) -> int:
+        """The next byte.
+
+        Raises:
+            FormatError: There is none, or the limit is reached.
+        """
+        begin = self.at - self._first
+        if 0 <= begin < len(self._held):
+            self.at += 1
+            return self._held[begin]
+        return self.take(1)[0]
+
     def skip(self, length: int) -> None:
         """Pass over bytes without reading them.
 

@@ -170,4 +170,4 @@ class Ubjson:
             raise FormatError(f"the value before byte {self.at} should begin with {marker}")
 
     def _marker(self) -> str:
-        return self._window.take(1).decode("latin-1")
+        return chr(self._window.byte())

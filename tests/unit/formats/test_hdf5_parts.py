@@ -17,8 +17,10 @@ from tests import containers
 from assay.errors import FormatError
 from assay.formats import hdf5 as module
 from assay.formats import hdf5_chunks
+from assay.formats import hdf5_types as types
 from assay.formats.base import Part, ViewContent
 from assay.formats.hdf5 import Hdf5
+from assay.formats.hdf5_objects import Message
 from assay.formats.keras import Keras
 
 DRAW = np.random.default_rng(3)
@@ -331,3 +333,60 @@ def test_packed_or_unreadable_weights_are_one_part_and_old_files_have_none() -> 
     many = written(lambda file: [file.create_dataset(f"d{i}", data=i) for i in range(50)], libver="v110")
     assert [part.name for part in Keras().parts(ViewContent(memoryview(keras(many))))][1] == "model.weights.h5"
     assert not Keras().accepts(ViewContent(memoryview(ONE)))
+
+
+def message(kind: int, *data: int | bytes) -> Message:
+    raw = b"".join(one if isinstance(one, bytes) else bytes([one]) for one in data)
+    return Message(kind, 0, raw, shared=False)
+
+
+def address(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        (lambda: types.shape(message(1, 1, 99, 0, 0)), "no sound shape"),
+        (lambda: types.shape(message(1, 1, 2, 0, bytes(5))), "cut off"),
+        (lambda: types.kind(b"\x10"), "no sound element type"),
+        (lambda: types.storage(message(8, 3, 9), 1), "unknown layout"),
+        (lambda: types.storage(message(8, 3, 0, b"\xff\xff"), 1), "ends outside"),
+        (lambda: types.storage(message(8, 3, 2, 5, address(0)), 1), "other dimensions"),
+        (lambda: types.storage(message(8, 3, 2, 2, address(0), bytes(8)), 1), "chunks without elements"),
+        (lambda: types.storage(message(8, 4, 2, 0, 5, 1), 1), "other dimensions"),
+        (lambda: types.filters(b"\x07\x01"), "no sound filters"),
+        (lambda: types.filters(b"\x02\x01\x01\x00"), "cut off"),
+        (lambda: types.element_count((1 << 40, 1 << 40)), "absurd shape"),
+    ],
+)
+def test_a_description_that_is_none_is_refused(read: Callable[[], object], words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        read()
+
+
+def test_newer_descriptions_are_read_as_far_as_they_are_known() -> None:
+    single = message(8, 4, 2, 2, 2, 1, 5, 4, 1, address(40), bytes(4), address(1000))
+    assert types.storage(single, 1) == types.Storage(types.CHUNKED, 1000, 40, (5,), types.SINGLE_CHUNK)
+    without_filter = message(8, 4, 2, 2, 2, 1, 5, 4, 1, address(40), b"\1\0\0\0", address(1000))
+    assert types.storage(without_filter, 1) is None
+    implicit = message(8, 4, 2, 0, 2, 1, 5, 4, 2, address(1000))
+    assert types.storage(implicit, 1) == types.Storage(types.CHUNKED, 1000, 0, (5,), types.IMPLICIT)
+    assert types.storage(message(8, 4, 2, 0, 2, 1, 5, 4, 3, 0), 1) is None
+    assert types.storage(message(8, 1, 1), 1) is None
+    assert types.fill(b"\x03\x20" + (4).to_bytes(4, "little") + b"abcd", 4) == b"abcd"
+    assert types.fill(b"\x03\x00", 4) == bytes(4)
+    assert types.filters(b"\x02\x01\x01\x00\x00\x00\x01\x00\x06\0\0\0") == ((types.DEFLATE, (6,)),)
+
+
+def test_chunks_one_behind_the_other_are_found() -> None:
+    def early(file: h5py.File) -> None:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((4,))
+        plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        space = h5py.h5s.create_simple((10,))
+        made = h5py.h5d.create(file.id, b"w", h5py.h5t.IEEE_F32LE, space, plist)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.arange(10, dtype="f4"))
+
+    raw = written(early, libver="v110")
+    assert elements(raw, parts(raw)["w"]) == np.arange(10, dtype="<f4").tobytes()

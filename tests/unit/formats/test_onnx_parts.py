@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests import containers
 
 from assay.errors import FormatError
+from assay.formats import onnx as module
 from assay.formats.base import Part, ViewContent
 from assay.formats.onnx import Onnx
 
@@ -151,13 +152,18 @@ def unknown() -> TensorProto:
     return found
 
 
-def field(number: int, payload: bytes) -> bytes:
+def number(value: int) -> bytes:
+    """A number of variable length."""
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def field(which: int, payload: bytes) -> bytes:
     """A field with a length, as it lies on the wire."""
-    length, size = bytearray(), len(payload)
-    while size >= 0x80:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    return bytes([number << 3 | 2]) + bytes([*length, size]) + payload
+    return number(which << 3 | 2) + number(len(payload)) + payload
 
 
 GOOD = raw_model(tensor())
@@ -241,3 +247,45 @@ def test_any_graph_is_parts_or_a_format_error(raw: bytes) -> None:
     except FormatError:
         return
     assert all(part.end <= len(raw) + 2 for part in found if not part.file)
+
+
+def test_tensors_of_training_are_named_apart() -> None:
+    graph = field(5, bytes(tensor(name="w").SerializeToString()))
+    raw = field(7, b"") + field(20, field(1, graph) + field(2, graph))
+    assert [part.name for part in parts(raw)] == ["training.w", "training.w#2"]
+
+
+def test_sparse_tensors_of_attributes_and_packed_shapes_are_read() -> None:
+    values = field(1, b"\x02") + b"\x10\x01" + field(9, bytes(8))
+    indices = field(1, b"\x02") + b"\x10\x07" + field(9, bytes(16))
+    attribute = field(1, b"a") + field(22, field(1, values) + field(2, indices))
+    raw = field(7, field(1, field(2, b"o") + field(5, attribute)))
+    assert [(part.name, part.dtype, part.shape) for part in parts(raw)] == [
+        ("o.a.values", "F32", (2,)),
+        ("o.a.indices", "I64", (2,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (b"\x0d\0\0\0\0", "dimensions are malformed"),
+        (field(1, bytes(700)), "dimensions are malformed"),
+        (field(2, b"x"), "no sound type or location"),
+        (b"\x48\x01", "its data are malformed"),
+        (b"\x20\x01", "its data are malformed"),
+        (b"\x10\x01" + field(4, bytes(3)), "end within a number"),
+        (b"\x10\x06" + field(5, b"\x80"), "are cut off"),
+        (b"\x70\x01\x10\x63" + field(13, field(1, b"location") + field(2, b"w")), "no length"),
+        (field(8, bytes(70_000)), "is no name"),
+    ],
+)
+def test_a_tensor_whose_fields_are_no_such_fields_is_refused(fields: bytes, words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        parts(field(7, field(5, fields)))
+
+
+def test_too_many_tensors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TENSORS", 2)
+    with pytest.raises(FormatError, match="more than 2"):
+        parts(raw_model(*(tensor(name=name) for name in "abc")))
