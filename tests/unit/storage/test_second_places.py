@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -154,6 +154,9 @@ def test_in_a_locked_bucket_the_first_version_outlasts_overwriting_and_deleting(
         assert again.names() == ["a/1/model.sig"]
         assert again.get("a/1/model.sig") == b"the first"
         first = client.list_object_versions(Bucket="assay-worm")["Versions"][-1]["VersionId"]  # newest first
+        locked = client.head_object(Bucket="assay-worm", Key=key, VersionId=first)
+        assert locked["ObjectLockMode"] == "COMPLIANCE"  # the other mode lets some people delete
+        assert abs(locked["ObjectLockRetainUntilDate"] - NOW - timedelta(days=30)) < timedelta(minutes=1)
         with pytest.raises(ClientError, match="AccessDenied"):
             client.delete_object(Bucket="assay-worm", Key=key, VersionId=first)
 
