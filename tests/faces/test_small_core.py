@@ -158,6 +158,8 @@ def test_a_project_signs_verifies_and_logs_without_an_extra(shell: Core) -> None
     assert "all as signed" in shell("verify", "spam")
     assert "model.signed" in shell("log", "show")
     shell("log", "verify")
+    for verb in ("monitor", "baseline"):
+        assert "pip install 'assay[monitor]'" in shell(verb, "spam", code=2)
 
 
 def test_what_needs_an_extra_names_it(shell: Core) -> None:

@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from assay.cli.output import print_error
-from assay.errors import AssayError, StorageError
+from assay.errors import AssayError, MissingExtraError, StorageError
 
 # verb -> (module, one line for --help). A verb's module is imported only when that verb is typed: start-up counts.
 VERBS: dict[str, tuple[str, str]] = {
@@ -41,6 +41,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "tick": ("assay.cli.tick", "Do what is due, then end."),
     "serve": ("assay.cli.serve", "The dashboard, and what is due in a loop."),
     "demo": ("assay.cli.demo", "The whole story on real data."),
+}
+
+
+# Package -> the extra that brings it, for a verb that cannot begin without.
+_EXTRAS = {
+    **dict.fromkeys(("duckdb", "numpy", "pyarrow", "scipy", "sklearn"), "monitor"),
+    **dict.fromkeys(("apprise", "fastapi", "jinja2", "uvicorn", "vl_convert"), "serve"),
 }
 
 
@@ -94,6 +101,11 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each
     except AssayError as err:
         _tell(err, as_json=as_json)
         return err.exit_code
+    except ModuleNotFoundError as err:
+        extra = _EXTRAS.get((err.name or "").partition(".")[0])
+        missing = MissingExtraError(f"assay {words[0]}", extra) if extra else _fault(err)
+        _tell(missing, as_json=as_json)
+        return missing.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: say no more
         return 0
@@ -103,12 +115,15 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one return for each
     except Exception as err:
         if os.environ.get("ASSAY_DEBUG"):
             raise
-        message = (
-            f"a fault in assay itself ({type(err).__name__}: {err}); set ASSAY_DEBUG=1 to see where, and report it"
-        )
-        _tell(AssayError(message), as_json=as_json)
+        _tell(_fault(err), as_json=as_json)
         return 3
     return result if isinstance(result, int) else 0
+
+
+def _fault(err: Exception) -> AssayError:
+    return StorageError(
+        f"a fault in assay itself ({type(err).__name__}: {err}); set ASSAY_DEBUG=1 to see where, and report it"
+    )
 
 
 def _tell(error: AssayError, *, as_json: bool) -> None:

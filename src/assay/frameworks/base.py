@@ -128,6 +128,20 @@ class TensorFramework(Protocol):
         ...
 
 
+@runtime_checkable
+class VouchedFramework(Protocol):
+    """A plug that opens more types when the signer vouched for them."""
+
+    def open_vouched(self, files: ModelFiles, vouched: Mapping[str, frozenset[str]]) -> Predictor:
+        """Open verified bytes.
+
+        Args:
+            files: As :meth:`Framework.open` takes them.
+            vouched: The types that are signed for each file, ``module.name``; none of them dangerous.
+        """
+        ...
+
+
 def choose(names: Sequence[str], preferred: str, ending: str) -> str | None:
     """The file to open: the preferred name, else the only one with the ending, else None.
 

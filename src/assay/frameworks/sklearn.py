@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +52,19 @@ class Sklearn:
                 harmless, or it is no model.
             MissingExtraError: scikit-learn or skops is not installed.
         """
+        return self.open_vouched(files, {})
+
+    def open_vouched(self, files: ModelFiles, vouched: Mapping[str, frozenset[str]]) -> SklearnModel:
+        """Open verified bytes, also with types that are not known to be harmless but signed for their file.
+
+        Raises:
+            LoadError: There is no such file, it is damaged, it holds other types, or it is no model.
+            MissingExtraError: scikit-learn or skops is not installed.
+        """
         names = files.names()
         skops = choose(names, "model.skops", ".skops")
         if skops is not None:
-            return SklearnModel(_checked(_open_skops(files, skops), skops))
+            return SklearnModel(_checked(_open_skops(files, skops, vouched.get(skops, frozenset())), skops))
         joblib = choose(names, "model.joblib", ".joblib")
         if joblib is None:
             raise LoadError(f"no *.skops or *.joblib file among {', '.join(names)}")
@@ -125,7 +134,7 @@ def _checked(model: object, name: str) -> object:
     return model
 
 
-def _open_skops(files: ModelFiles, name: str) -> object:
+def _open_skops(files: ModelFiles, name: str, vouched: Collection[str]) -> object:
     try:
         from skops import io as skops_io
     except ImportError as err:
@@ -135,7 +144,7 @@ def _open_skops(files: ModelFiles, name: str) -> object:
         unknown = skops_io.get_untrusted_types(data=raw)
     except Exception as err:  # skops raises whatever the bytes make it raise
         raise LoadError(f"{name} is not a sound skops file ({type(err).__name__})") from err
-    refused = _not_harmless(unknown)
+    refused = [one for one in _not_harmless(unknown) if one not in vouched]
     if refused:
         raise LoadError(
             f"{name} holds {', '.join(refused)}, not known to be harmless to load; open it with a function of your "

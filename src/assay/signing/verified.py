@@ -108,6 +108,7 @@ class VerifiedModel:
         self._case = case
         self._snapshot = snapshot
         self._reader: TensorReader | None = None
+        self._types = _by_file(bundle, passed.claim)
         self.manifest = passed.claim
         self.root = passed.root
         self.about: About | None = bundle.about
@@ -141,13 +142,30 @@ class VerifiedModel:
             VerificationError: The model was not held and its files have changed since.
             LoadError: The framework cannot open these bytes.
         """
-        from assay.frameworks.base import TensorFramework
+        from assay.frameworks.base import TensorFramework, VouchedFramework
         from assay.frameworks.shelf import find
 
         plug = find(framework)
         if self._snapshot is None and isinstance(plug, TensorFramework) and lazily_readable(self.manifest):
             return plug.open_tensors(self._tensors())
+        if isinstance(plug, VouchedFramework):
+            return plug.open_vouched(self._held(), self._vouched())
         return plug.open(self._held())
+
+    def _vouched(self) -> dict[str, frozenset[str]]:
+        """The signed types of each file, without those that no model needs: nobody can vouch for these."""
+        if not any(self._types.values()):
+            return {}
+        from assay.artifacts.scan.verdicts import Verdict, judge
+
+        return {
+            file: frozenset(
+                f"{module}.{name}"
+                for module, _, name in (one.partition(" ") for one in types)
+                if judge(module, name) is not Verdict.DANGEROUS
+            )
+            for file, types in self._types.items()
+        }
 
     def files(self) -> Snapshot:
         """The sealed copy of the verified files, for what opens them itself; gone after :meth:`close`.
@@ -219,6 +237,13 @@ def refusing(case: Case) -> Iterator[None]:
         if not err.findings:
             raise
         raise case.refuse(err.findings, name=shown(case.path.name)) from err
+
+
+def _by_file(bundle: Bundle, claim: Manifest) -> dict[str, frozenset[str]]:
+    """What each file may name, by the file's name here: a signature of a single file leaves the name open."""
+    if bundle.single:
+        return {file.name: frozenset().union(*bundle.globals.values()) for file in claim.files}
+    return dict(bundle.globals)
 
 
 def payload_digest(bundle: Bundle) -> str:
