@@ -156,6 +156,12 @@ def test_identities_are_counted_not_keys(model: Path, trust: TrustStore, now: da
     assert verify(model, signers=SignedBy(trust, [ANNA, BEN], at_least=2), now=now).signer == ANNA
 
 
+def test_one_key_counts_once_however_many_rules_know_it(model: Path, trust: TrustStore, now: datetime) -> None:
+    with pytest.raises(VerificationError) as caught:
+        verify(model, signers=AtLeast(2, by(ONE), SignedBy(trust, [ANNA])), now=now)
+    assert rules(caught.value) == ["signature.too-few"]
+
+
 def test_a_cosigner_who_is_trusted_but_not_asked_for_does_not_count(
     both: Path, trust: TrustStore, now: datetime
 ) -> None:
