@@ -79,18 +79,25 @@ def _of(node: ast.AST, source: str) -> Iterator[Mutant]:
     elif isinstance(node, ast.AugAssign) and _LISTS.search(ast.unparse(node.target)):
         yield _replaced(node, "finding", "pass", source)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        name = ast.unparse(node.value.func)
-        if name.endswith((".append", ".extend", ".insert")) and _LISTS.search(name):
-            yield _replaced(node, "finding", "pass", source)
-        elif _CHECKS.search(name.rpartition(".")[2]):
-            yield _replaced(node, "call", "pass", source)
+        yield from _call(node, ast.unparse(node.value.func), source)
     elif isinstance(node, ast.Compare):
-        for at, op in enumerate(node.ops):
-            for kind, table in (("bound", _BOUNDS), ("equal", _EQUALS)):
-                if type(op) in table:
-                    ops = [*node.ops[:at], table[type(op)](), *node.ops[at + 1 :]]
-                    text = ast.unparse(ast.Compare(node.left, ops, node.comparators))
-                    yield _replaced(node, kind, f"({text})", source)
+        yield from _comparison(node, source)
+
+
+def _call(node: ast.Expr, name: str, source: str) -> Iterator[Mutant]:
+    if name.endswith((".append", ".extend", ".insert")) and _LISTS.search(name):
+        yield _replaced(node, "finding", "pass", source)
+    elif _CHECKS.search(name.rpartition(".")[2]):
+        yield _replaced(node, "call", "pass", source)
+
+
+def _comparison(node: ast.Compare, source: str) -> Iterator[Mutant]:
+    for at, op in enumerate(node.ops):
+        for kind, table in (("bound", _BOUNDS), ("equal", _EQUALS)):
+            if type(op) in table:
+                ops = [*node.ops[:at], table[type(op)](), *node.ops[at + 1 :]]
+                text = ast.unparse(ast.Compare(node.left, ops, node.comparators))
+                yield _replaced(node, kind, f"({text})", source)
 
 
 def _replaced(node: ast.expr | ast.stmt, kind: str, text: str, source: str, *, said: str = "") -> Mutant:
