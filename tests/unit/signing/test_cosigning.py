@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from assay.errors import ArtifactError, BundleError, KeyFileError, VerificationError
 from assay.keys.pem import PemSigner, load_public
@@ -234,6 +238,35 @@ def test_a_bundle_has_a_bounded_number_of_signatures(both: Path, now: datetime) 
     )
     with pytest.raises(BundleError, match="more than 64"):
         verify(both, signers=by(ONE), now=now)
+
+
+def test_no_signature_is_added_that_nobody_could_read_again(both: Path) -> None:
+    def fill(body: Any) -> None:  # noqa: ANN401 - it is any JSON
+        first = body["dsseEnvelope"]["signatures"][0]
+        body["dsseEnvelope"]["signatures"] = [{**first, "keyid": f"{i:064x}"} for i in range(64)]
+
+    spoil(both, fill)
+    with pytest.raises(BundleError, match="more than 64"):
+        add_signature(parse((both / "model.sig").read_bytes()), TWO)
+
+
+def test_the_holder_of_a_certificate_does_not_sign_again_with_its_key(model: Path, now: datetime) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "one")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    holder = PemSigner(key, encrypted=False, loose_mode=False)
+    sign(model, holder, certificates=(certificate.public_bytes(Encoding.DER),), now=now)
+    with pytest.raises(KeyFileError, match="already"):
+        cosign(model, holder, now=now)
 
 
 def test_changed_files_are_never_cosigned(model: Path, now: datetime) -> None:
