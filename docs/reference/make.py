@@ -29,6 +29,7 @@ says more about them, it is below.
 | `PKCS11_MODULE_PATH` | verbs with `pkcs11:` | the token's library, unless the address says `module-path=` |
 | `ASSAY_ACTOR` | every verb in a project | who acts, as the log writes it; default: the login name; no proof |
 | `ASSAY_TOKEN` | `serve` | the sign-in token; else a new one is printed at each start |
+| `ASSAY_THREADS` | verbs that hash models | how many threads, 1 to 256; else one for each processor |
 | `ASSAY_DEBUG` | every verb | when set, a fault in assay itself shows its traceback |
 | `XDG_STATE_HOME` | every verb in a project | checkpoints, unless `[log] checkpoints` is set: `~/.local/state` |
 | `XDG_CACHE_HOME` | `demo` | where its data sets are kept; default `~/.cache` |

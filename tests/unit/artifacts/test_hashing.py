@@ -201,3 +201,19 @@ def test_an_error_of_a_reader_is_an_artifact_error(tmp_path: Path) -> None:
     (tmp_path / "m" / "a").write_bytes(b"")
     with Tree.of(tmp_path / "m") as tree, pytest.raises(ArtifactError, match="b vanished"):
         tree.reader().open("b")
+
+
+@pytest.mark.usefixtures("small_sizes")
+def test_one_thread_means_no_other_thread_and_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = made(tmp_path, [12_345, 10, 400, 400, 400])
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(os, "fork", never)
+    monkeypatch.setattr(threading.Thread, "start", never)
+    jobs = [Job(name, len(raw)) for name, raw in contents.items()]
+    wanted: Wanted
+    with Tree.of(tmp_path / "m") as tree:
+        for wanted in ("both", "blake3", "sha256"):
+            assert hash_files(jobs, tree.reader, wanted=wanted, threads=1).keys() == contents.keys()
