@@ -89,6 +89,44 @@ def test_what_lies_beside_the_arrays_of_a_skops_model_is_a_difference(tmp_path: 
     assert found.files[0].what == "beside the tensors"
 
 
+def test_a_member_of_an_archive_that_is_no_array_is_a_difference(tmp_path: Path) -> None:
+    for name, word in (("old", "a"), ("new", "b")):
+        np.savez(tmp_path / f"{name}.npz", w=np.ones(4, np.float32), words=np.array([word, {}], dtype=object))
+    found = compared(tmp_path / "old.npz", tmp_path / "new.npz")
+    assert found.reading.kind is Kind.BESIDE
+    assert [(one.what, len(one.parts)) for one in found.files] == [("beside the tensors", 1)]
+
+
+def test_a_checkpoint_saved_twice_is_the_same_and_one_with_other_code_is_not(tmp_path: Path) -> None:
+    import torch
+
+    kept = {name: torch.from_numpy(one) for name, one in BASE.items()}
+    torch.save(kept, tmp_path / "old.pt")
+    torch.save(kept, tmp_path / "again.pt")
+    assert not compared(tmp_path / "old.pt", tmp_path / "again.pt").reading.differs
+    torch.save(kept | {"epoch": 3}, tmp_path / "new.pt")
+    found = compared(tmp_path / "old.pt", tmp_path / "new.pt")
+    assert found.reading.kind is Kind.BESIDE
+    assert found.files[0].parts == ("data.pkl",)
+    torch.save({name: one + 1 for name, one in kept.items()}, tmp_path / "moved.pt")
+    assert [one.what for one in compared(tmp_path / "old.pt", tmp_path / "moved.pt").files] == ["container"]
+
+
+def test_what_a_conversion_leaves_out_is_said(tmp_path: Path, old: Path) -> None:
+    import torch
+
+    torch.save({name: torch.from_numpy(one) for name, one in BASE.items()}, tmp_path / "new.pt")
+    found = compared(old, tmp_path / "new.pt")
+    assert found.reading.kind is Kind.CONTAINER
+    assert found.notes == ("what PyTorch holds beside tensors (graph, settings, code) was not compared",)
+
+
+def test_names_with_slashes_are_names_with_dots(tmp_path: Path, old: Path) -> None:
+    moved = made.moved(BASE, 0.001)
+    new = made.write(tmp_path / "new.safetensors", {name.replace(".", "/"): one for name, one in moved.items()})
+    assert compared(old, new).reading.kind is Kind.FINE_TUNED
+
+
 def test_a_renamed_tensor_is_found_by_its_content(tmp_path: Path, old: Path) -> None:
     weights = {("output.weight" if name == "head.weight" else name): one for name, one in BASE.items()}
     found = compared(old, made.write(tmp_path / "new.safetensors", weights))

@@ -12,7 +12,7 @@ from assay.artifacts.diff.change import Place, Status, TensorChange
 from assay.artifacts.diff.kinds import read_change
 from assay.artifacts.diff.matching import Matched, match
 from assay.artifacts.diff.reading import Reading
-from assay.artifacts.diff.weights import ONLY_TENSORS, Stored, Weights, same_elements
+from assay.artifacts.diff.weights import ALL_PARTS, NO_CONTENT, ONLY_TENSORS, Stored, Weights, same_elements
 from assay.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -136,8 +136,9 @@ def _measure() -> Measure:
 
 def _beyond(before: Weights, after: Weights) -> tuple[str, ...]:
     """What a comparison across formats cannot see."""
-    old, new = (set(weights.formats.values()) for weights in (before, after))
-    programs = sorted((old ^ new) - ONLY_TENSORS)
+    old, new = ({*weights.formats.values()} for weights in (before, after))
+    members = {weights.formats[one.file] for weights in (before, after) for one in weights.opaque}
+    programs = sorted(name for name in old ^ new if name not in ONLY_TENSORS or name in members)
     if not programs:
         return ()
     return (f"what {', '.join(programs)} holds beside tensors (graph, settings, code) was not compared",)
@@ -192,13 +193,15 @@ def _file(before: Weights, after: Weights, names: tuple[str, str], *, same: bool
         return [FileChange(names[1], "container")]
     if old is None or new is None:
         return [FileChange(names[1], "changed" if old == new else "container")]
-    if old != new or old in ONLY_TENSORS:
+    if old != new:
         return [FileChange(names[1], "container")]
     parts = _members(before, after, names)
     if not any(one.file == names[1] for one in after.tensors):
         return [FileChange(names[1], "changed", parts)]
     # The tensors are the same, the file is not: a graph, settings or code differ, even where no part of it has a name.
-    return [FileChange(names[1], "beside the tensors", parts)] if same or parts else []
+    if parts or (same and old not in ALL_PARTS):
+        return [FileChange(names[1], "beside the tensors", parts)]
+    return [FileChange(names[1], "container")]
 
 
 def _members(before: Weights, after: Weights, names: tuple[str, str]) -> tuple[str, ...]:
@@ -210,6 +213,7 @@ def _members(before: Weights, after: Weights, names: tuple[str, str]) -> tuple[s
     return tuple(
         name
         for name in dict.fromkeys((*old, *new))
+        if name not in NO_CONTENT
         if name not in old
         or name not in new
         or not same_elements(before.elements(old[name]), after.elements(new[name]))

@@ -17,7 +17,7 @@ class Matched:
     """The tensors of two models, put together.
 
     Attributes:
-        pairs: Those of one name.
+        pairs: Those of one name, however its parts are joined (``layers.0``, ``layers/0``).
         renamed: Those of other names with the same type, shape and bytes.
         removed: Those only OLD has.
         added: Those only NEW has.
@@ -48,6 +48,8 @@ def match(
     pairs, removed, added = _joined(old, new, _place, _place)
     by_name, removed, added = _joined(removed, added, _name, _name)
     pairs += by_name
+    respelled, removed, added = _joined(removed, added, _spelled, _spelled)
+    pairs += respelled
     prefix = ""
     if not pairs:
         prefix = _prefix(removed, added) or _prefix(added, removed)
@@ -74,6 +76,11 @@ def _place(one: Stored) -> tuple[str, str]:
 
 def _name(one: Stored) -> str:
     return one.name
+
+
+def _spelled(one: Stored) -> str:
+    """The name as most containers spell it; HDF5 has slashes between folders."""
+    return one.name.replace("/", ".")
 
 
 def _without(prefix: str) -> Callable[[Stored], str]:

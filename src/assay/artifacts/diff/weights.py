@@ -19,8 +19,12 @@ from assay.errors import ArtifactError, FormatError
 from assay.formats import shelf
 from assay.formats.base import OPAQUE, Format, Part
 
-# Of these, everything beside the tensors is names and places; others also hold graphs, settings, code.
+# Of these, everything beside the parts is names and places; others also hold graphs, settings, code.
 ONLY_TENSORS = frozenset({"safetensors", "npz", "npy"})
+# Of these, everything that has a meaning is a part; what else differs are names of tensors, dates and places.
+ALL_PARTS = ONLY_TENSORS | {"PyTorch", "skops"}
+# PyTorch writes a digest of the other members here: it differs whenever they do.
+NO_CONTENT = frozenset({".data/serialization_id"})
 
 
 @dataclass(frozen=True, slots=True)
