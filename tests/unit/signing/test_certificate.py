@@ -14,8 +14,9 @@ from assay.keys.x509 import der
 from assay.signing import bundle, reading
 from assay.signing.bundle import Bundle
 from assay.signing.certificate import SignedByCertificate
+from assay.signing.cosigning import add_signature
 from assay.signing.moment import Moment
-from assay.signing.signers import SignedByKey
+from assay.signing.signers import AtLeast, SignedByKey, signatory
 
 MANIFEST = Manifest("m", (FileDigest("a", 1, "11" * 32, "22" * 32),))
 KEY, AUTHORITY = ec.generate_private_key(ec.SECP256R1()), Authority.root()
@@ -35,6 +36,16 @@ def rules(error: VerificationError) -> list[str]:
 def test_whom_the_authority_certified_is_accepted_by_name(signed: Bundle) -> None:
     who = SignedByCertificate([ROOT], [MAIL, "ben@acme.example"]).check(signed, Moment(NOW))
     assert (who.identity, who.key_id, who.findings) == (MAIL, SIGNER.key_id, ())
+
+
+def test_a_second_person_adds_a_signature_by_key(signed: Bundle, stranger: PemSigner) -> None:
+    both = reading.parse(add_signature(signed, stranger))
+    rule = SignedByCertificate([ROOT], [MAIL])
+    who = signatory(AtLeast(2, rule, SignedByKey(load_public(stranger.public_pem()))), both, Moment(NOW))
+    assert [one.key_id for one in who.each()] == [SIGNER.key_id, stranger.key_id]
+    with pytest.raises(VerificationError) as caught:
+        signatory(rule, both, Moment(NOW))
+    assert rules(caught.value) == ["signature.unknown-cosigner"]
 
 
 def test_the_right_authority_with_another_name_is_refused(signed: Bundle) -> None:
