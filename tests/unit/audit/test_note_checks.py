@@ -29,7 +29,8 @@ def note(text: str, *, others: int = 0) -> str:
 def test_what_is_bent_below_is_sound_when_it_is_not_bent() -> None:
     assert open_note(note("a\n"), KEY.verifier) == "a\n"
     assert open_note(note("a\n", others=MAX_SIGNATURES - 1), KEY.verifier) == "a\n"
-    text = "a" * (MAX_NOTE_BYTES - 1 - len(note("")) - 1) + "\n"
+    text = "a" * (MAX_NOTE_BYTES - len(note("")) - 1) + "\n"
+    assert len(note(text)) == MAX_NOTE_BYTES
     assert open_note(note(text), KEY.verifier) == text
 
 
@@ -43,6 +44,8 @@ def test_what_is_bent_below_is_sound_when_it_is_not_bent() -> None:
         (line("\n"), "empty line"),
         (note("a\n").removesuffix("\n"), "signature lines"),
         ("a\n\n", "signature lines"),
+        (note("a\n").replace("\u2014 ", ""), "malformed signature line"),
+        (note("a\n") + "\u2014 short AAAAAA==\n", "malformed signature line"),
     ],
 )
 def test_a_signed_note_of_another_form_is_refused(bent: str, said: str) -> None:
