@@ -44,7 +44,7 @@ def mapped_blake3(descriptor: int, size: int, *, threads: int, report: Callable[
             os.close(ours)
             os.close(theirs)
             raise
-        if child == 0:
+        if child == 0:  # pragma: no cover  it counts for nobody what a fork runs
             _hash(descriptor, size, threads, theirs)
         os.close(theirs)
         return _answer(child, ours, size, report)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import boto3
 import numpy as np
@@ -19,7 +19,7 @@ from assay.artifacts import distributed
 from assay.artifacts.distributed import Opener, measure_objects, measure_on_spark
 from assay.artifacts.measure import measure
 from assay.artifacts.plan import Examined
-from assay.errors import ArtifactError, ConfigError
+from assay.errors import ArtifactError, ConfigError, FormatError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -117,12 +117,15 @@ def test_a_malformed_container_is_refused_and_named(model: Path) -> None:
     assert {finding.subject for finding in caught.value.findings} == {"1.safetensors"}
 
 
-def test_packed_bytes_that_are_damaged_are_refused(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "a.npz", x=np.arange(2000, dtype="f8"))
-    raw = bytearray((tmp_path / "a.npz").read_bytes())
-    raw[200:260] = b"\xff" * 60
-    with pytest.raises(ArtifactError, match=r"a\.npz is not a sound npz file"):
-        measure_objects("a.npz", [("a.npz", lambda: io.BytesIO(bytes(raw)))], ignore=())
+def damaged(*_: object) -> NoReturn:
+    raise FormatError("is not a sound npz file: its packed bytes are damaged")
+
+
+def test_packed_bytes_that_are_damaged_are_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "packed_contents", damaged)
+    path = model / "sub" / "packed.npz"
+    with pytest.raises(ArtifactError, match=r"packed\.npz is not a sound npz file: its packed bytes are damaged"):
+        measure_objects(path.name, [(path.name, partial(open_path, path))], ignore=())
 
 
 def test_a_container_that_is_replaced_in_between_is_refused() -> None:

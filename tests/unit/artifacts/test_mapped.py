@@ -110,6 +110,7 @@ def test_an_interruption_ends_the_other_process(file: Path) -> None:
 @pytest.mark.parametrize("answer", [True, False])
 def test_mapped_or_read_the_file_is_hashed(file: Path, monkeypatch: pytest.MonkeyPatch, *, answer: bool) -> None:
     monkeypatch.setattr(hashing, "_LARGE_BYTES", 1000)
+    monkeypatch.setattr(hashing, "_BATCH_BYTES", 1000)
     if not answer:
         monkeypatch.setattr(mapped, "_alone", lambda: False)
     with Tree.of(file.parent) as tree:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from assay.artifacts.manifest import TensorDigest
 from assay.artifacts.measure import measure, measure_again, measure_descriptors
 from assay.artifacts.plan import Plan
 from assay.errors import ArtifactError, FormatError
+from assay.formats import sharded as sharding
 from assay.formats import shelf
 from assay.formats.base import Content, Format, Part
 
@@ -321,3 +323,43 @@ def test_the_index_of_a_sharded_model_must_agree_with_its_shards(tmp_path: Path)
     broken = sharded(tmp_path / "broken", {"1": "../1.safetensors"})
     with pytest.raises(ArtifactError, match="is not a sound index"):
         measure(broken)
+
+
+@pytest.mark.parametrize("vanishes", [True, False])
+def test_an_index_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, vanishes: bool
+) -> None:
+    root = sharded(tmp_path / "m", {"1": "1.safetensors", "2": "2.safetensors"})
+    index = root / "model.safetensors.index.json"
+
+    def broken(*_: object) -> NoReturn:
+        if vanishes:
+            raise ArtifactError("gone", [])
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sharding, "disagreements", broken)
+    with Tree.of(root) as tree:
+        plan = Plan.of(tree.entries, tree.reader())
+    assert [*plan.unread] == [index.name]
+
+
+def test_bytes_elsewhere_that_are_cut_before_they_are_hashed_are_refused(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling(monkeypatch, a=Made((part("w", 100, 200, "data"),)))
+    with Tree.of(model) as tree:
+        plan = Plan.of(tree.entries, tree.reader())
+    os.truncate(model / "data", 150)
+    monkeypatch.setattr(Plan, "of", lambda *_: plan)
+    with pytest.raises(ArtifactError, match="data changed while it was being read"):
+        measure(model)
+
+
+def test_without_tensors_only_the_digest_that_is_wanted_is_made(signed: Path) -> None:
+    whole, only = measure(signed), measure(signed, wanted="sha256")
+    assert only.root == whole.root
+    assert only.tensors == ()
+    assert {file.blake3 for file in only.files} == {""}
+    (signed / "w.safetensors").write_bytes(WEIGHTS + b"x")
+    with pytest.raises(ArtifactError, match="is not a sound safetensors file"):
+        measure(signed, wanted="sha256")
