@@ -20,7 +20,7 @@ TORCH_PICKLES = 5  # magic, protocol, system, the object, the keys of its storag
 SWEPT_BYTES = 64 * 1024 * 1024  # of what is no pickle, searched for one
 SWEPT_BEHIND_TORCH = 1024 * 1024
 MAX_PROBES = 5000  # 64 MB of random bytes begin so about 500 times
-MAX_STRAY_OPCODES = 2_000_000
+MAX_STRAY_OPCODES = 400_000
 _SWEEP_BYTES, _OVERLAP = 1024 * 1024, 512
 
 # A protocol number, then an opcode that a pickler writes next.
@@ -61,21 +61,23 @@ def find_pickles(content: Content, budget: Budget, *, expected: bool = False, ra
         raw: Whether these are known to be numbers: then only the beginning is tried.
     """
     found = Pickled()
-    at = 0
+    at = sure = 0
     while len(found.walks) < MAX_PICKLES:
         walk = _walk(content, at, budget)
         if walk is None or not (walk.sightings or walk.stopped or walk.marked):
             break
         found.walks.append(walk)
+        if not walk.stopped or walk.refused:
+            break  # it may have swallowed what is none of it: that is searched again
         at = max(walk.end, at + 1)
-        if not walk.stopped:
-            break
+        if walk.marked and sure == walk.start:  # without a mark anything may look like a pickle of one number
+            sure = at
         if found.legacy_torch and len(found.walks) == TORCH_PICKLES:
             break
     found.certain = _certain(found, expected=expected)
     if not raw:
         limit = SWEPT_BEHIND_TORCH if found.legacy_torch else SWEPT_BYTES
-        found.stray = list(_sweep(content, at, limit, budget))
+        found.stray = list(_sweep(content, sure, limit, budget))
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from assay.artifacts.scan.opcodes import Blob, Stream
 from assay.artifacts.scan.source import Budget
-from assay.artifacts.scan.values import LOST, PERSISTENT, Made, Named, shape
+from assay.artifacts.scan.values import LOST, PERSISTENT, Made, Named, Registered, shape
 from assay.formats.base import Content
 
 MAX_SIGHTINGS = 20_000
@@ -60,6 +60,7 @@ class Walk:
         end: One past its last opcode that could be read.
         stopped: Whether it ends as a pickle does.
         marked: Whether it begins with a protocol number.
+        refused: Whether the unpickler would have stopped before, for want of an object or of something to call.
         sightings: What it imports and calls, in order; each name once, as called where it is.
         blobs: Bytes and long texts in it, which may hold another pickle.
         opcodes: How many were followed.
@@ -70,6 +71,7 @@ class Walk:
     end: int = 0
     stopped: bool = False
     marked: bool = False
+    refused: bool = False
     sightings: list[Sighting] = field(default_factory=list)
     blobs: list[Blob | str] = field(default_factory=list)
     opcodes: int = 0
@@ -114,10 +116,14 @@ class State:
     def pop(self) -> object:
         """The top of the stack, or LOST where the unpickler would refuse."""
         floor = self.marks[-1] if self.marks else 0
-        return self.stack.pop() if len(self.stack) > floor else LOST
+        if len(self.stack) > floor:
+            return self.stack.pop()
+        self.walk.refused = True
+        return LOST
 
     def pop_mark(self) -> list[object]:
         """Everything above the last mark."""
+        self.walk.refused |= not self.marks
         at = self.marks.pop() if self.marks else 0
         taken = self.stack[at:]
         del self.stack[at:]
@@ -170,6 +176,8 @@ class State:
         elif target is LOST or target is PERSISTENT:
             what = f"a call of {shape(target)}"
             self.see(Sighting("unresolvable", "", what, start, called=True, arguments=shape(arguments)))
+        elif not isinstance(target, Registered):
+            self.walk.refused = True  # a number or a text cannot be called
         return made
 
     def _called(self, target: Named, arguments: object, start: int) -> None:
