@@ -110,6 +110,8 @@ class Plan:
         examined: dict[str, Examined] = {}
         unread: dict[str, ArtifactError] = {}
         for entry in entries:
+            if not shelf.may_be(entry.name):
+                continue
             content = OpenFile(reader, entry.name)
             try:
                 examined[entry.name] = examine(entry.name, content)

@@ -37,12 +37,26 @@ def find(name: str, content: Content) -> Format | None:
         content: Its bytes. Where an ending is used by other files too (``.json``, ``.bin``), the
             first of them decide.
     """
-    base = name.rpartition("/")[2].lower()
-    ending = base[base.rfind(".") :] if "." in base else ""
+    ending = _ending(name)
     if ending not in TABLE:
         return None
     container = _made(TABLE[ending])
     return container if container.accepts(content) else None
+
+
+def may_be(name: str) -> bool:
+    """Whether a file of this name may be a container; if not, its bytes need not be looked at.
+
+    Args:
+        name: The file's name or path.
+    """
+    return _ending(name) in TABLE
+
+
+def _ending(name: str) -> str:
+    """From the last full stop of the last part on, in lower case; empty without one."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > name.rfind("/") else ""
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 import rfc8785
@@ -14,6 +15,7 @@ from assay.findings import Finding, Severity
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64  # an OMS statement needs 8, SLSA provenance about 12
 MAX_NODES = 4_000_000  # upper bound on values, told from the text before anything is built in memory
+_HEX = re.compile(r"[0-9a-f]+\Z")
 
 
 def malformed(what: str, why: str) -> BundleError:
@@ -113,7 +115,7 @@ def sequence(value: object, *, what: str) -> list[object]:
 def hexadecimal(value: object, length: int | None = None, *, what: str) -> str:
     """Take lower-case hex of whole bytes (``length`` digits when given), or raise BundleError."""
     text = string(value, what=what)
-    if len(text) % 2 or not set(text) <= set("0123456789abcdef") or (length is not None and len(text) != length):
+    if len(text) % 2 or not _HEX.match(text) or (length is not None and len(text) != length):
         raise malformed(what, "lower-case hexadecimal digits of the right length were wanted")
     return text
 
@@ -154,11 +156,13 @@ def _check(value: object, what: str) -> None:
         containers = False
         for item in level:
             if isinstance(item, str):
-                _whole_characters(item, what)
+                if not item.isascii():
+                    _whole_characters(item, what)
             elif isinstance(item, dict):
                 containers = True
                 for key in item:
-                    _whole_characters(key, what)
+                    if not key.isascii():
+                        _whole_characters(key, what)
                 below.extend(item.values())
             elif isinstance(item, list):
                 containers = True
@@ -170,8 +174,7 @@ def _check(value: object, what: str) -> None:
 
 
 def _whole_characters(text: str, what: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as err:
-            raise malformed(what, "it holds half of a surrogate pair") from err
+    try:
+        text.encode()
+    except UnicodeEncodeError as err:
+        raise malformed(what, "it holds half of a surrogate pair") from err

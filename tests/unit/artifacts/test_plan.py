@@ -59,6 +59,7 @@ def telling(monkeypatch: pytest.MonkeyPatch, **formats: Made) -> None:
         return formats.get(Path(name).stem)
 
     monkeypatch.setattr(shelf, "find", find)
+    monkeypatch.setattr(shelf, "may_be", lambda name: Path(name).stem in formats)
 
 
 @pytest.fixture
