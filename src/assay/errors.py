@@ -112,6 +112,18 @@ class BaselineError(AssayError):
     exit_code: ClassVar[int] = 3
 
 
+class AnswerError(AssayError):
+    """A model behind an API cannot be asked, or did not answer as its description says."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class FingerprintError(AssayError):
+    """There is no fingerprint to hold a model against, or none can be recorded."""
+
+    exit_code: ClassVar[int] = 3
+
+
 class DiagnosisError(AssayError):
     """There is nothing to diagnose from."""
 

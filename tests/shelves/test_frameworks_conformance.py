@@ -85,8 +85,16 @@ def transformers_model() -> dict[str, bytes]:
     return {**found, "vocab.txt": vocabulary, "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer"}'}
 
 
+ENDPOINT = b"""url = "https://models.example.org/v1/classify"
+[body]
+a = "{a}"
+[answer]
+label = "/label"
+"""
+
 # A new plug adds one line: the files of a small sound model.
 SOUND: dict[str, Callable[[], Mapping[str, bytes]]] = {
+    "http": lambda: {"endpoint.toml": ENDPOINT},
     "keras": lambda: {"model.weights.h5": keras_weights()},
     "lightgbm": lambda: {"model.txt": lightgbm_model()},
     "onnx": lambda: {"model.onnx": onnx_model()},
@@ -98,7 +106,8 @@ SOUND: dict[str, Callable[[], Mapping[str, bytes]]] = {
 }
 WEIGHTS = {"keras", "safetensors"}  # they do not predict
 TEXTS = {"transformers"}  # they predict texts, and open a folder
-PREDICTS = sorted(set(SOUND) - WEIGHTS - TEXTS)
+ASKS = {"http"}  # its model is elsewhere: tests/unit/frameworks/test_http_plug.py asks one
+PREDICTS = sorted(set(SOUND) - WEIGHTS - TEXTS - ASKS)
 FIRST = {"onnx": [1, 0], "torch": [1, 0]}  # the others learned that b means 1
 
 

@@ -11,6 +11,7 @@ from assay.frameworks.function import Function
 
 # Built in; a plug is imported when it is asked for.
 TABLE: dict[str, str] = {
+    "http": "assay.frameworks.http:Http",
     "keras": "assay.frameworks.keras:Keras",
     "lightgbm": "assay.frameworks.lightgbm:Lightgbm",
     "onnx": "assay.frameworks.onnx:Onnx",

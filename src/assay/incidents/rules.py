@@ -118,6 +118,21 @@ def _changed_in_memory(entry: Entry) -> IncidentSpec:
     )
 
 
+def _exchanged(entry: Entry) -> IncidentSpec:
+    model = _model(entry)
+    change = _word(entry.data, "change") or "changed"
+    temperature = change in {"sharper", "flatter"}  # a setting, not other weights
+    return IncidentSpec(
+        kind="integrity",
+        model=model,
+        topic="behaviour",
+        severity=Severity.ERROR if temperature else Severity.CRITICAL,
+        title=f"{model}: {'its temperature was changed' if temperature else 'another model answers'}",
+        text=_word(entry.data, "detail") or "it is not the model that was recorded",
+        facts=(f"fingerprint:{change}",),
+    )
+
+
 def _data_changed(entry: Entry) -> IncidentSpec:
     findings = _findings(entry.data)
     model = _model(entry)
@@ -267,6 +282,7 @@ def _alert_failed(entry: Entry) -> IncidentSpec | None:
 _RULES = {
     "verify.refused": _refused,
     "guard.changed": _changed_in_memory,
+    "fingerprint.changed": _exchanged,
     "data.changed": _data_changed,
     "policy.changed": _policy_changed,
     "validation.failed": _validation_failed,

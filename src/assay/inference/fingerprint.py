@@ -33,6 +33,25 @@ GROUPS = 8  # symbols of like probability move together: learnt from few answers
 _LEAST = 1e-12  # no symbol is impossible: a bet of nothing could never be taken back
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the evidence speaks for; all shares add up to 1.
+
+    Attributes:
+        sharper: Share of the bets on a lower temperature.
+        flatter: Share of the bets on a higher one.
+        temperature: The temperature of the best of both.
+        variants: Share of each bet on a likely change, in the order given.
+        other: Share of the bets that learn: other weights.
+    """
+
+    sharper: float
+    flatter: float
+    temperature: float
+    variants: tuple[float, ...]
+    other: float
+
+
 @dataclass(slots=True)
 class _Probe:
     """One probe: what the reference says, and what came since."""
@@ -87,6 +106,21 @@ class Fingerprint:
         """Natural logarithm of the evidence so far; 0 before the first answer."""
         top = float(self._logs.max())
         return top + float(np.log(np.mean(np.exp(self._logs - top))))
+
+    def shares(self) -> Shares:
+        """Which bets the evidence comes from: how likely each kind of change is, given that one of them is true."""
+        logs = self._logs - self._logs.max()
+        each = np.exp(logs) / np.exp(logs).sum()
+        tempered = len(TEMPERATURES)
+        banked = each[tempered : each.size - 2 * len(STRENGTHS)]
+        best = int(each[:tempered].argmax())
+        return Shares(
+            sharper=float(sum(share for share, t in zip(each, TEMPERATURES, strict=False) if t < 1)),
+            flatter=float(sum(share for share, t in zip(each, TEMPERATURES, strict=False) if t > 1)),
+            temperature=TEMPERATURES[best],
+            variants=tuple(float(share) for share in banked),
+            other=float(each[each.size - 2 * len(STRENGTHS) :].sum()),
+        )
 
     def answer(self, probe: str, symbol: int) -> None:
         """Take one live answer where the reference's probabilities are known exactly.

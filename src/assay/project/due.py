@@ -12,6 +12,7 @@ from assay.errors import AssayError
 from assay.monitoring.windows import parse_window
 from assay.project.auditing import verify_log
 from assay.project.data import verify_data
+from assay.project.fingerprinting import CHEAPLY, hold_fingerprint
 from assay.project.integrity import verify_model
 from assay.project.project import Project
 from assay.project.validating import CHECK, validate_model
@@ -82,6 +83,8 @@ def _agenda(project: Project) -> dict[str, tuple[timedelta, Work]]:
     agenda: dict[str, tuple[timedelta, Work]] = {"verify the log": (DAY, lambda now: _log(project, now))}
     for name, model in project.config.models.items():
         agenda[f"verify {name}"] = (DAY, _verify(project, name))
+        if model.framework == "http" and not model.predictions:  # else the monitor run asks
+            agenda[f"fingerprint {name}"] = (DAY, _fingerprint(project, name))
         if model.training:
             agenda[f"verify the training data of {name}"] = (7 * DAY, _data(project, name))
         if model.suite:
@@ -121,6 +124,14 @@ def _validate(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         report = validate_model(project, name, suite=None, signer=None, now=now).report
         return CHECK[report.outcome], f"{report.suite}: {report.outcome.value}"
+
+    return work
+
+
+def _fingerprint(project: Project, name: str) -> Work:
+    def work(now: datetime) -> tuple[str, str]:
+        judged = hold_fingerprint(project, name, now=now, queries=CHEAPLY).judged
+        return {"same": "pass", "changed": "fail", "unknown": "unknown"}[judged.outcome], judged.detail
 
     return work
 

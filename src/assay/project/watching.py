@@ -25,6 +25,7 @@ from assay.monitoring.signals import WindowCounts
 from assay.project import checks
 from assay.project.cases import Situation, gather_case, replay_windows
 from assay.project.config import ModelConfig, Predictions
+from assay.project.fingerprinting import watch_fingerprint
 from assay.project.project import Project
 from assay.project.reference import reference_table, schema_of
 from assay.release.store import live_at
@@ -149,7 +150,8 @@ def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now
             found = diagnose(gather_case(situation, since=onset))
             _keep(project, name, found, now)
     _remember(project, name, done.evaluation, windows, differs=start is not None, now=now)
-    return Watched(done.evaluation, new, (*done.findings, *trouble), found)
+    asked = watch_fingerprint(project, name, now)
+    return Watched(done.evaluation, new, (*done.findings, *trouble, *asked), found)
 
 
 def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:
