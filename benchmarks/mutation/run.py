@@ -1,9 +1,9 @@
 """Delete every single check of a floor, one at a time: does a test fail?
 
-``python benchmarks/mutation/run.py FLOOR [--jobs N] [--only MODULE,…]`` works on copies of the tree under the
-temporary folder. First every test of the floor runs once, and it is noted which lines each runs and how long it takes;
-then, for each mutant, the tests that run its line run, fastest first, until one fails. A mutant that no test kills is
-printed. Processes are forked with the libraries loaded and the product not.
+``python benchmarks/mutation/run.py FLOOR [--jobs N] [--only MODULE,…] [--survivors FILE]`` works on copies of the
+tree under the temporary folder. First every test of the floor runs once, and it is noted which lines each runs and how
+long it takes; then, for each mutant, the tests that run its line run, fastest first, until one fails. A mutant that no
+test kills is printed. Processes are forked with the libraries loaded and the product not.
 """
 
 from __future__ import annotations
@@ -215,12 +215,17 @@ def claims() -> list[str]:
     ]
 
 
-def work_list(floor: str, only: Sequence[str]) -> Iterator[tuple[Path, Mutant]]:
-    """Every mutant of the floor."""
+def work_list(floor: str, only: Sequence[str], survivors: Path | None) -> Iterator[tuple[Path, Mutant]]:
+    """Every mutant of the floor, or those that survived another run."""
+    wanted: set[tuple[str, str, str]] | None = None
+    if survivors is not None:
+        outcomes = [Outcome(**one) for one in json.loads(survivors.read_text())]
+        wanted = {(one.module, one.kind, one.before) for one in outcomes if not one.killed}
     for path in sorted((ROOT / "src" / "assay" / floor).glob("*.py")):
         if not only or path.stem in only:
             for mutant in mutants(path.read_text(encoding="utf-8")):
-                yield path.relative_to(ROOT), mutant
+                if wanted is None or (path.stem, mutant.kind, mutant.before) in wanted:
+                    yield path.relative_to(ROOT), mutant
 
 
 def main() -> int:
@@ -229,6 +234,7 @@ def main() -> int:
     parser.add_argument("floor", choices=sorted(TESTS))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="")
+    parser.add_argument("--survivors", type=Path, help="only what survived in this file, which --out of a run wrote")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "mutation.json")
     chosen = parser.parse_args()
     for name in PRELOADED:
@@ -241,7 +247,8 @@ def main() -> int:
             (Path(scratch) / str(number)).mkdir()
             trees.append(copied(Path(scratch) / str(number)))
         lines, _ = mapped(trees[0], chosen.floor, tests)
-        outcomes = _all(trees, lines, list(work_list(chosen.floor, chosen.only.split(",") if chosen.only else [])))
+        only = chosen.only.split(",") if chosen.only else []
+        outcomes = _all(trees, lines, list(work_list(chosen.floor, only, chosen.survivors)))
     chosen.out.write_text(json.dumps([asdict(one) for one in outcomes], indent=1))
     survivors = [one for one in outcomes if not one.killed]
     print(f"\n{len(outcomes)} mutants, {len(outcomes) - len(survivors)} killed, {len(survivors)} survive")

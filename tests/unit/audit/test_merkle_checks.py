@@ -37,8 +37,14 @@ def test_a_proof_that_stops_below_the_root_is_refused() -> None:
 
 
 def test_a_longer_history_cannot_pose_as_a_shorter_one() -> None:
-    with pytest.raises(VerificationError, match=r"too long|rewritten"):
-        Continuation(1, 2, (RIGHT, LEFT)).verify(LEFT, node_hash(ROOT, LEFT))
+    a, b, c, d = (leaf_hash(bytes([number])) for number in range(4))
+    first = node_hash(a, b)
+    old, new = node_hash(first, c), node_hash(first, node_hash(c, d))
+    Continuation(3, 4, (c, d, first)).verify(old, new)
+    with pytest.raises(VerificationError, match="too long"):
+        Continuation(3, 4, (c, d, first, LEFT)).verify(node_hash(LEFT, old), node_hash(LEFT, new))
+    with pytest.raises(VerificationError, match="too short"):
+        Continuation(3, 4, (c, d)).verify(c, node_hash(c, d))
 
 
 def test_the_empty_log_continues_itself_and_nothing_else() -> None:
