@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from assay.audit.checkpoint import Checkpoint, NoteKey
 from assay.audit.log import AuditLog
 from assay.audit.outside import folder_of
-from assay.errors import LogError
+from assay.audit.verify import check_log
+from assay.errors import KeyFileError, LogError
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 ORIGIN = "example.org/log"
@@ -58,3 +60,36 @@ def test_proofs_are_made_for_every_size_the_log_has_had_and_no_other(log: AuditL
             log.inclusion(0, size)
     with pytest.raises(ValueError, match=r"position 0|has 3|size 0|0 entries"):
         log.inclusion(0, 0)
+
+
+def test_a_key_that_is_gone_is_missed_by_the_entries_alone(tmp_path: Path) -> None:
+    named = {"key": tmp_path / "log.key", "origin": ORIGIN, "checkpoints": [], "now": NOW}
+    with AuditLog.open(tmp_path / "audit.db", **named) as log:  # type: ignore[arg-type]  # a table of keyword arguments
+        filled(log)
+    (tmp_path / "log.key").unlink()
+    with pytest.raises(KeyFileError, match="missing"):
+        AuditLog.open(tmp_path / "audit.db", **named)  # type: ignore[arg-type]  # a table of keyword arguments
+    assert not (tmp_path / "log.key").exists()
+
+
+def changed(folder: Path, statement: str) -> None:
+    connection = sqlite3.connect(folder / "audit.db")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_an_entry_whose_stored_hash_is_gone_is_not_read(log: AuditLog, tmp_path: Path) -> None:
+    filled(log)
+    changed(tmp_path, "DELETE FROM nodes WHERE level = 0 AND place = 1")
+    with pytest.raises(LogError, match="entry 1"):
+        log.entries()
+
+
+@pytest.mark.parametrize("column", ["level", "place"])
+def test_a_stored_hash_at_no_number_is_damage(log: AuditLog, tmp_path: Path, column: str) -> None:
+    filled(log)
+    changed(tmp_path, f"UPDATE nodes SET {column} = 'text' WHERE level = 0 AND place = 1")
+    report = check_log(tmp_path / "audit.db", key_string=log.key_string, outside=[tmp_path / "outside"])
+    assert report.state == "broken"
+    assert any("no number" in finding.detail for finding in report.findings)
