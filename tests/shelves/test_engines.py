@@ -38,9 +38,14 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 EVIL = 'a"; drop table x; --'
 
 
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group("spark")] if name == "spark" else [])
+        for name in sorted(ENGINES)
+    ]
+)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return find(request.param)
+    return find("spark local[2]" if request.param == "spark" else request.param)
 
 
 def days(n: int) -> tuple[datetime, ...]:

@@ -41,26 +41,45 @@ def relation(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> str
     Raises:
         TableError: When a file cannot be read; names it and, for CSV, the line.
     """
-    heads: dict[tuple[tuple[str, ...], str], list[CsvFile]] = defaultdict(list)
+    parts = [part for _, part in readers(connection, files)]
+    refuse_twins("the table", _names(connection, parts, files))
+    if len(parts) == 1:
+        return parts[0]
+    return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts) + ")"
+
+
+def readers(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], *, apart: bool = False
+) -> list[tuple[tuple[str, ...], str]]:
+    """What reads these files: for each reader its files and its FROM part, CSV files first.
+
+    Args:
+        connection: Where types of CSV columns are settled.
+        files: CSV and Parquet files.
+        apart: One reader for each CSV file, instead of one for all that look the same.
+
+    Raises:
+        TableError: When a CSV file cannot be read; names it and the line.
+    """
+    heads: dict[tuple[tuple[str, ...], str, str], list[CsvFile]] = defaultdict(list)
     for head in (read_head(file) for file in files if not file.endswith(PARQUET)):
-        heads[head.columns, head.delimiter].append(head)
-    parts = [_csv([head.path for head in group], *shape, {}) for shape, group in heads.items()]
-    if parts:
+        heads[head.columns, head.delimiter, head.path if apart else ""].append(head)
+    groups = [([head.path for head in group], columns, delimiter) for (columns, delimiter, _), group in heads.items()]
+    found: list[tuple[tuple[str, ...], str]] = []
+    if groups:
+        whole = " UNION ALL BY NAME ".join(f"SELECT * FROM {_csv(*group, {})}" for group in groups)
         try:
-            types = _settle(connection, " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts))
+            types = _settle(connection, whole)
         except duckdb.Error as err:
             raise blame(files, err) from err
-        parts = [_csv([head.path for head in group], *shape, types) for shape, group in heads.items()]
+        found = [(tuple(group[0]), _csv(*group, types)) for group in groups]
     parquet = [file for file in files if file.endswith(PARQUET)]
     if parquet:
         # Columns come from the rows alone, never from folder names; files may differ in their columns. Statistics of
         # Parquet leave NaN out: without can_have_nan, isnan() is optimised away and NaN counted as a large number.
         options = "union_by_name = true, hive_partitioning = false, can_have_nan = true"
-        parts.append(f"read_parquet({_paths(parquet)}, {options})")
-    refuse_twins("the table", _names(connection, parts, files))
-    if len(parts) == 1:
-        return parts[0]
-    return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts) + ")"
+        found.append((tuple(parquet), f"read_parquet({_paths(parquet)}, {options})"))
+    return found
 
 
 def _names(connection: duckdb.DuckDBPyConnection, parts: Sequence[str], files: Sequence[str]) -> list[str]:
