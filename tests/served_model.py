@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -97,7 +98,7 @@ class Served:
 
 
 @contextmanager
-def serve(model: Letters, way: str = "probabilities") -> Iterator[Served]:
+def serve(model: Letters, way: str = "probabilities", *, tls: ssl.SSLContext | None = None) -> Iterator[Served]:
     """Serve a model on a free port."""
     served = Served(model, way)
 
@@ -128,6 +129,8 @@ def serve(model: Letters, way: str = "probabilities") -> Iterator[Served]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     served.url = f"http://127.0.0.1:{server.server_address[1]}/v1/letters"

@@ -29,7 +29,11 @@ TEMPERATURES = (0.5, 0.7, 0.85, 1.2, 1.4, 2.0)
 STRENGTHS = (5.0, 20.0, 80.0)
 """How many answers the reference counts for where an expert learns from the live ones."""
 
+WEIGHTS = (2.0, 10.0, 50.0)
+"""How many answers each symbol counts for where an expert learns what all probes' answers have in common."""
+
 GROUPS = 8  # symbols of like probability move together: learnt from few answers
+_LEARNERS = 2 * len(STRENGTHS) + len(WEIGHTS)
 _LEAST = 1e-12  # no symbol is impossible: a bet of nothing could never be taken back
 
 
@@ -53,6 +57,14 @@ class Shares:
 
 
 @dataclass(slots=True)
+class _Pool:
+    """Answers of all probes together: how often each symbol came, and how often the reference says it should have."""
+
+    came: Array
+    expected: Array
+
+
+@dataclass(slots=True)
 class _Probe:
     """One probe: what the reference says, and what came since."""
 
@@ -60,6 +72,7 @@ class _Probe:
     tempered: Array
     variants: Array
     group: npt.NDArray[np.intp]
+    pool: _Pool
     seen: Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,8 +85,9 @@ class _Probe:
         share = np.bincount(self.group, self.reference, GROUPS)
         came = np.bincount(self.group, self.seen, GROUPS)
         scale = [((s * share + came) / (s + total) / np.maximum(share, _LEAST))[self.group] for s in STRENGTHS]
-        grouped = [self.reference * one / max(float((self.reference * one).sum()), _LEAST) for one in scale]
-        return np.vstack([self.tempered, self.variants, *learned, *grouped])
+        scale += [(w + self.pool.came) / (w + self.pool.expected) for w in WEIGHTS]
+        tilted = [self.reference * one / max(float((self.reference * one).sum()), _LEAST) for one in scale]
+        return np.vstack([self.tempered, self.variants, *learned, *tilted])
 
 
 class Fingerprint:
@@ -93,11 +107,18 @@ class Fingerprint:
     def __init__(self, reference: Mapping[str, Array], variants: Sequence[Mapping[str, Array]] = ()) -> None:
         if not reference:
             raise ValueError("a fingerprint needs at least one probe")
+        # Probes of one alphabet learn from each other; a number of symbols stands for the alphabet.
+        sizes = {np.asarray(one).size for one in reference.values()}
+        pools = {size: _Pool(np.zeros(size), np.zeros(size)) for size in sizes}
         self._probes = {
-            name: _probe(_shares(name, one), [_shares(name, variant[name]) for variant in variants])
+            name: _probe(
+                _shares(name, one),
+                [_shares(name, variant[name]) for variant in variants],
+                pools[np.asarray(one).size],
+            )
             for name, one in reference.items()
         }
-        experts = len(TEMPERATURES) + 2 * len(STRENGTHS) + len(variants)
+        experts = len(TEMPERATURES) + _LEARNERS + len(variants)
         self._logs = np.zeros(experts)
         self.queries = 0
 
@@ -112,14 +133,14 @@ class Fingerprint:
         logs = self._logs - self._logs.max()
         each = np.exp(logs) / np.exp(logs).sum()
         tempered = len(TEMPERATURES)
-        banked = each[tempered : each.size - 2 * len(STRENGTHS)]
+        banked = each[tempered : each.size - _LEARNERS]
         best = int(each[:tempered].argmax())
         return Shares(
             sharper=float(sum(share for share, t in zip(each, TEMPERATURES, strict=False) if t < 1)),
             flatter=float(sum(share for share, t in zip(each, TEMPERATURES, strict=False) if t > 1)),
             temperature=TEMPERATURES[best],
             variants=tuple(float(share) for share in banked),
-            other=float(each[each.size - 2 * len(STRENGTHS) :].sum()),
+            other=float(each[each.size - _LEARNERS :].sum()),
         )
 
     def answer(self, probe: str, symbol: int) -> None:
@@ -153,6 +174,8 @@ class Fingerprint:
 
     def _note(self, at: _Probe, symbol: int) -> None:
         at.seen[symbol] += 1
+        at.pool.came[symbol] += 1
+        at.pool.expected += at.reference
         self.queries += 1
 
 
@@ -183,7 +206,7 @@ def _shares(name: str, values: Array) -> Array:
     return shares
 
 
-def _probe(reference: Array, variants: list[Array]) -> _Probe:
+def _probe(reference: Array, variants: list[Array], pool: _Pool) -> _Probe:
     logs = np.log(reference)
     tempered = np.array([np.exp(logs / t - (logs / t).max()) for t in TEMPERATURES])
     tempered = np.maximum(tempered / tempered.sum(axis=1, keepdims=True), _LEAST)
@@ -191,4 +214,4 @@ def _probe(reference: Array, variants: list[Array]) -> _Probe:
     before = np.cumsum(reference[order]) - reference[order]
     group = np.empty(reference.size, np.intp)
     group[order] = np.minimum((before * GROUPS).astype(np.intp), GROUPS - 1)
-    return _Probe(reference, tempered, np.array(variants).reshape(len(variants), reference.size), group)
+    return _Probe(reference, tempered, np.array(variants).reshape(len(variants), reference.size), group, pool)

@@ -7,7 +7,7 @@ Error rates hold since the reference was recorded, however often it is asked: ru
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +45,7 @@ class Judged:
         temperature: What the answers' temperature was multiplied by, about; None when it is no temperature.
         run: The live answers, to be kept; empty where single answers are compared.
         trouble: Why asking ended early; None when it did not.
+        alarm: After how many of this run's answers the evidence was enough; the rest told what changed.
     """
 
     outcome: Outcome
@@ -56,6 +57,7 @@ class Judged:
     temperature: float | None = None
     run: Run = ()
     trouble: str | None = None
+    alarm: int | None = None
 
 
 def judge(
@@ -208,35 +210,59 @@ def _temperature(probes: Sequence[Probe], replies: Sequence[Reply]) -> float | N
 
 
 def _sampled(reference: Reference, ask: Ask, evidence: Evidence, *, rate: float, queries: int) -> Judged:
-    left = [evidence.left(at) for at in range(len(reference.probes))]
+    asking = _Asking(ask, evidence, len(reference.probes))
     limit = -math.log(rate)
-    live: list[tuple[int, int]] = []
-    trouble = None
-    while len(live) < queries and evidence.log_e < limit:
-        places = [at for at, stock in enumerate(left) if stock > 0][: queries - len(live)]
-        if not places:
-            break
-        try:
-            found = ask(places)
-        except AssayError as err:
-            trouble = err.message
-            break
-        for at, reply in zip(places, found, strict=True):
-            symbol = evidence.symbol(reply)
-            evidence.take(at, symbol)
-            live.append((at, symbol))
-            left[at] -= 1
-    asked = f"{len(live)} answers now and {evidence.before} before, log e {evidence.log_e:.1f} of {limit:.1f}"
-    run = tuple(live)
-    if evidence.log_e >= limit:
+    asking.go_on(queries, lambda: evidence.log_e >= limit)
+    log_e, at = evidence.log_e, len(asking.live)
+    asked = f"{at} answers now and {evidence.before} before, log e {log_e:.1f} of {limit:.1f}"
+    if log_e >= limit:
+        asking.go_on(min(2 * at, queries))  # the evidence stands; what it speaks for takes as many answers again
         change, temperature, said = _reading(evidence.shares(), reference.variants)
-        return Judged("changed", f"{said} ({asked})", len(run), change, evidence.log_e, None, temperature, run)
-    if trouble is None and len(live) < queries and not evidence.plenty:
+        return Judged(
+            "changed",
+            f"{said} ({asked})",
+            len(asking.live),
+            change,
+            log_e=log_e,
+            temperature=temperature,
+            run=tuple(asking.live),
+            alarm=at,
+        )
+    trouble = asking.trouble
+    if trouble is None and at < queries:
         trouble = "the stored answers are used up, each counts once: record again"
-    if trouble is not None or not live:
-        why = trouble or "nothing was asked"
-        return Judged("unknown", f"{why} ({asked})", len(run), log_e=evidence.log_e, run=run, trouble=why)
-    return Judged("same", f"no other model within the error rate ({asked})", len(run), log_e=evidence.log_e, run=run)
+    run = tuple(asking.live)
+    if trouble is not None:
+        return Judged("unknown", f"{trouble} ({asked})", at, log_e=log_e, run=run, trouble=trouble)
+    return Judged("same", f"no other model within the error rate ({asked})", at, log_e=log_e, run=run)
+
+
+class _Asking:
+    """Asks the probes in turn, as long as there are stored answers to hold live ones against."""
+
+    def __init__(self, ask: Ask, evidence: Evidence, probes: int) -> None:
+        self._ask = ask
+        self._evidence = evidence
+        self._left = [evidence.left(at) for at in range(probes)]
+        self.live: list[tuple[int, int]] = []
+        self.trouble: str | None = None
+
+    def go_on(self, most: int, enough: Callable[[], bool] = lambda: False) -> None:
+        """Ask until there are so many answers, or enough of them, or no more can be had."""
+        while len(self.live) < most and self.trouble is None and not enough():
+            places = [at for at, stock in enumerate(self._left) if stock > 0][: most - len(self.live)]
+            if not places:
+                return
+            try:
+                found = self._ask(places)
+            except AssayError as err:
+                self.trouble = err.message
+                return
+            for at, reply in zip(places, found, strict=True):
+                symbol = self._evidence.symbol(reply)
+                self._evidence.take(at, symbol)
+                self.live.append((at, symbol))
+                self._left[at] -= 1
 
 
 class Evidence:

@@ -129,7 +129,7 @@ class Reference:
                 cut=_text(data["cut"]),
                 variants=tuple(_text(one) for one in _list(data["variants"])),
             )
-        except (KeyError, TypeError, ValueError) as err:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as err:
             raise FingerprintError("the recorded fingerprint is malformed: record it again") from err
 
 
