@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -334,6 +336,53 @@ def test_a_missing_column_is_named(engine: Engine, tmp_path: Path) -> None:
         engine.span(source, "x")
 
 
+class Streamed:
+    """What offers the Arrow C stream and nothing else, as data frames of other packages do."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def test_a_table_in_memory_is_counted_as_its_file_is(engine: Engine, tmp_path: Path) -> None:
+    kinds = pa.array(["a", "b", None, "a"]).dictionary_encode()
+    table = pa.table({"ts": times(0, 5, 30, 31), "x": [1.0, float("nan"), None, -0.0], "kind": kinds})
+    file = write(tmp_path / "t.parquet", {name: table[name] for name in table.column_names})
+    asked = (Question("x", (Bins(Number("x"), (0.0,)),)), Question("k", (Values(Text("kind"), ("a",)),)))
+    query = CountQuery("ts", days(2), asked)
+    for given in (table, Streamed(table)):
+        source = Source(table=given)
+        assert engine.counts(source, query) == engine.counts(file, query)
+        assert dict(engine.columns(source)) == dict(engine.columns(file))
+    assert engine.rows(Source(table=table), columns=["kind"], time="ts")["kind"].to_pylist() == ["a", "b", None, "a"]
+    with pytest.raises(TableError, match="'gone'"):
+        engine.span(Source(table=table), "gone")
+
+
+def test_data_frames_and_relations_are_tables(engine: Engine) -> None:
+    frame = pd.DataFrame({"ts": pd.to_datetime(["2026-03-01", "2026-03-02"]), "x": [1.0, None], "k": ["a", "b"]})
+    query = CountQuery("ts", days(2), (Question("x", (Bins(Number("x"), (0.0,)),)),))
+    with duckdb.connect() as connection:
+        connection.register("frame", pa.Table.from_pandas(frame))
+        for given in (frame, connection.sql("SELECT * FROM frame")):
+            assert engine.counts(Source(table=given), query).answers["x"] == {(0, 1): 1, (1, MISSING): 1}
+
+
+def test_what_is_no_table_is_refused(engine: Engine) -> None:
+    with pytest.raises(TypeError, match="no Arrow stream"):
+        Source(table=[1, 2])
+    with pytest.raises(TableError, match="cannot tell apart"):
+        engine.columns(Source(table=pa.table({"x": [1], "X": [2]})))
+    with pytest.raises(TableError, match="no columns"):
+        engine.columns(Source(table=pa.table({})))
+    with pytest.raises(TableError, match="columns of one type"):
+        engine.columns(Source(table=pd.DataFrame({"x": [1, "a", b"b"]})))
+
+
 def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="'abacus'"):
         find("abacus")
+    with pytest.raises(ConfigError, match="takes no address"):
+        find("duckdb sc://example.org")

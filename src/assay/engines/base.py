@@ -29,17 +29,25 @@ NOT_A_NUMBER: Final = -5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table in files.
+    """A table: in files, or in memory.
 
     Attributes:
         paths: CSV and Parquet files, folders of them, or patterns (``predictions/**/*.parquet``).
+        table: A table in memory instead: whatever offers the Arrow C stream (``__arrow_c_stream__``), as tables of
+            pyarrow, data frames of pandas and polars, and relations of DuckDB do. What can be read only once is not
+            enough. Write ``Source(table=frame)``.
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    table: object | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.paths or not all(self.paths):
+        if self.table is None and (not self.paths or not all(self.paths)):
             raise ValueError("a source needs at least one path")
+        if self.table is not None and self.paths:
+            raise ValueError("a source is either files or a table")
+        if self.table is not None and not hasattr(self.table, "__arrow_c_stream__"):
+            raise TypeError(f"a {type(self.table).__name__} offers no Arrow stream: give a table or a data frame")
 
 
 @dataclass(frozen=True, slots=True)

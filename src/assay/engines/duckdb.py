@@ -25,6 +25,7 @@ from assay.engines.base import (
     Text,
 )
 from assay.engines.files import find
+from assay.engines.memory import HERE, in_memory
 from assay.engines.relation import blame, connect, relation
 from assay.engines.sql import DUCKDB, Columns, family_of, micros, number, present, quoted
 from assay.errors import TableError
@@ -159,10 +160,13 @@ class DuckDb:
 
 @contextmanager
 def _open(source: Source, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[_Table]:
-    files = find(source, since=since, until=until)
+    given = in_memory(source)
+    files = (HERE,) if given is not None else find(source, since=since, until=until)
     with connect() as connection:
-        table = relation(connection, files)
+        table = "given" if given is not None else relation(connection, files)
         try:
+            if given is not None:
+                connection.register(table, given)
             described = connection.sql(f"SELECT * FROM {table} LIMIT 0")
             types = {str(n): str(t) for n, t in zip(described.columns, described.types, strict=True)}
             families = {name: family_of(kind) for name, kind in types.items()}

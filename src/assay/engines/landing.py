@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from assay.engines.base import Source
 from assay.engines.files import PARQUET, find
+from assay.engines.memory import HERE, in_memory
 from assay.engines.relation import blame, connect, readers, relation
 from assay.engines.sql import literal
 from assay.errors import TableError
@@ -84,6 +85,14 @@ def land(source: Source, folder: Path, *, since: datetime | None = None, until: 
     Raises:
         TableError: When the source cannot be read, naming the file.
     """
+    given = in_memory(source)
+    if given is not None:
+        (folder / "given").mkdir()
+        source = Source((str(folder / "given" / "table.parquet"),))
+        try:
+            pq.write_table(given, source.paths[0])
+        except (pa.ArrowException, OSError) as err:
+            raise TableError(f"cannot write {HERE} for Spark: {type(err).__name__}") from err
     files: Sequence[str] = find(source, since=since, until=until)
     with connect() as connection:
         table = relation(connection, files)

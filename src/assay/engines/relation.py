@@ -17,7 +17,7 @@ from typing import Final
 
 import duckdb
 
-from assay.engines.files import PARQUET, CsvFile, read_head, refuse_twins
+from assay.engines.files import CSV, PARQUET, CsvFile, read_head, refuse_twins
 from assay.engines.sql import literal, quoted
 from assay.errors import TableError
 
@@ -146,6 +146,8 @@ def blame(files: Sequence[str], err: duckdb.Error) -> TableError:
 
 def _first_bad(files: Sequence[str]) -> str | None:
     for file in files:
+        if not file.endswith(PARQUET + CSV):
+            continue
         reader = "read_parquet" if file.endswith(PARQUET) else "read_csv"
         try:
             with connect() as connection:

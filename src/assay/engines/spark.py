@@ -31,6 +31,7 @@ from assay.engines.base import (
     Text,
 )
 from assay.engines.landing import UNREAD, Landed, Landing, land
+from assay.engines.memory import HERE
 from assay.engines.spark_sql import dialect, type_of, widened
 from assay.engines.sql import Columns, family_of, micros, number, present
 from assay.errors import MissingExtraError, TableError
@@ -237,6 +238,7 @@ def _started(master: str) -> SparkSession:
         for name, value in LOCAL.items():
             builder = builder.config(name, value)
     running: SparkSession = builder.getOrCreate()
+    running.sparkContext.setLogLevel("OFF")  # its log shows values of records; errors reach us as exceptions
     return running
 
 
@@ -368,7 +370,7 @@ def _blaming(source: Source) -> Iterator[None]:
         yield
     except (PySparkException, Py4JError, pa.ArrowException) as err:
         said = _SAID.search(str(err))
-        where = ", ".join(source.paths[:3])
+        where = ", ".join(source.paths[:3]) or HERE
         if said:
             raise TableError(f"{where}: {said[1]}") from err
         raise TableError(
