@@ -1,9 +1,9 @@
 """Delete every single check of a floor, one at a time: does a test fail?
 
-``python benchmarks/mutation/run.py FLOOR [--jobs N] [--only MODULE,…] [--survivors FILE]`` works on copies of the
-tree under the temporary folder. First every test of the floor runs once, and it is noted which lines each runs and how
-long it takes; then, for each mutant, the tests that run its line run, fastest first, until one fails. A mutant that no
-test kills is printed. Processes are forked with the libraries loaded and the product not.
+``python benchmarks/mutation/run.py FLOOR [--jobs N] [--only MODULE,…] [--claims] [--survivors FILE]`` works on copies
+of the tree under the temporary folder. First every test of the floor runs once, and it is noted which lines each runs
+and how long it takes; then, for each mutant, the tests that run its line run, fastest first, until one fails. A mutant
+that no test kills is printed. Processes are forked with the libraries loaded and the product not.
 """
 
 from __future__ import annotations
@@ -234,13 +234,14 @@ def main() -> int:
     parser.add_argument("floor", choices=sorted(TESTS))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="")
+    parser.add_argument("--claims", action="store_true", help="with the claims too, which takes long")
     parser.add_argument("--survivors", type=Path, help="only what survived in this file, which --out of a run wrote")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "mutation.json")
     chosen = parser.parse_args()
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    tests = [*TESTS[chosen.floor], *(claims() if chosen.floor == "signing" else ())]
+    tests = [*TESTS[chosen.floor], *(claims() if chosen.claims else ())]
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch:
         trees = []
         for number in range(chosen.jobs):

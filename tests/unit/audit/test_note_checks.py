@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assay.audit.checkpoint import MAX_NOTE_BYTES, MAX_SIGNATURES, NoteKey, open_note
+from assay.audit.checkpoint import MAX_NOTE_BYTES, MAX_SIGNATURES, NoteKey, NoteVerifier, open_note
 from assay.errors import KeyFileError, VerificationError
 
 SEED = bytes(range(32))
@@ -69,3 +69,10 @@ def test_a_key_file_must_say_that_it_is_private_and_of_ed25519(tmp_path: Path) -
     for bent in (text.removeprefix("PRIVATE+KEY+"), "+".join([*rest, other])):
         with pytest.raises(KeyFileError, match="not a private Ed25519 log key"):
             NoteKey.read(stored(tmp_path, bent))
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_key_string_of_another_length_is_refused_though_its_id_fits(length: int) -> None:
+    bent = NoteVerifier("example.org/log", bytes(length))
+    with pytest.raises(KeyFileError, match="not an Ed25519 key"):
+        NoteVerifier.parse(bent.key_string)
