@@ -23,7 +23,7 @@ def in_memory(source: Source) -> pa.Table | None:
         return None
     try:
         table = pa.table(source.table)
-        plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+        plain = [_decoded(column) for column in table.columns]
     except Exception as err:  # whoever made the table raises what they like
         raise TableError(
             f"cannot read {HERE}: it does not become columns of one type each ({type(err).__name__})"
@@ -32,3 +32,12 @@ def in_memory(source: Source) -> pa.Table | None:
         raise TableError(f"{HERE} has no columns")
     refuse_twins(HERE, table.column_names)
     return pa.table(plain, names=table.column_names)
+
+
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column with its values in place; Arrow decodes no dictionary of views, which polars makes."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    kind = column.type.value_type
+    kind = pa.string() if pa.types.is_string_view(kind) else kind
+    return pa.chunked_array([c.dictionary.cast(kind).take(c.indices) for c in column.chunks], kind)
