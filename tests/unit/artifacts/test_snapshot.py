@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from assay.artifacts import snapshot as module
-from assay.artifacts.files import Tree
 from assay.artifacts.measure import measure
 from assay.artifacts.snapshot import Snapshot
 from assay.errors import ArtifactError

@@ -144,4 +144,4 @@ def test_a_signal_before_the_command_runs_is_not_lost(model: Path, monkeypatch: 
         return real(*arguments, **more)  # type: ignore[call-overload]  # passed through
 
     monkeypatch.setattr(subprocess, "Popen", slow)
-    assert typed(*words(model, "sleep", "30", "{model}")).code == 128 + signal.SIGTERM
+    assert typed(*words(model, "sh", "-c", "sleep 30", "{model}")).code == 128 + signal.SIGTERM

@@ -94,6 +94,6 @@ def test_what_is_no_function_is_a_load_error(name: str, words: str, files: Snaps
 
 
 def test_an_unknown_framework_names_the_known_ones() -> None:
-    known = "keras, lightgbm, onnx, safetensors, sklearn, torch, transformers, xgboost"
+    known = "http, keras, lightgbm, onnx, safetensors, sklearn, torch, transformers, xgboost"
     with pytest.raises(LoadError, match=f"no framework 'tensorflow'; there are {known}"):
         find("tensorflow")
