@@ -261,3 +261,13 @@ def test_a_fingerprint_that_nobody_signed_does_not_count(tmp_path: Path) -> None
         assert typed("keys", "new", "stranger.pem", "--plain").code == 0
         stranger = typed("fingerprint", "letters", "--record", "--key", "stranger.pem", "--probes", "requests.json")
         assert stranger.code == 1, stranger
+
+
+def test_what_is_due_asks_by_itself(tmp_path: Path) -> None:
+    with serve(Letters()) as served, project(tmp_path, served):
+        record()
+        served.model = Letters(seed=7)
+        done = typed("tick", "--json").data["done"]
+        assert isinstance(done, list)
+        assert {one["what"]: one["outcome"] for one in done}["fingerprint letters"] == "fail"
+        assert "another model answers" in (tmp_path / "security.jsonl").read_text()

@@ -33,6 +33,8 @@ WEIGHTS = (2.0, 10.0, 50.0)
 """How many answers each symbol counts for where an expert learns what all probes' answers have in common."""
 
 GROUPS = 8  # symbols of like probability move together: learnt from few answers
+_STRENGTHS = np.array(STRENGTHS)[:, None]
+_WEIGHTS = np.array(WEIGHTS)[:, None]
 _LEARNERS = 2 * len(STRENGTHS) + len(WEIGHTS)
 _LEAST = 1e-12  # no symbol is impossible: a bet of nothing could never be taken back
 
@@ -73,21 +75,32 @@ class _Probe:
     variants: Array
     group: npt.NDArray[np.intp]
     pool: _Pool
+    share: Array = field(init=False)
     seen: Array = field(init=False)
+    came: Array = field(init=False)
 
     def __post_init__(self) -> None:
+        self.share = np.maximum(np.bincount(self.group, self.reference, GROUPS), _LEAST)
         self.seen = np.zeros_like(self.reference)
+        self.came = np.zeros(GROUPS)
 
-    def guesses(self) -> Array:
-        """Each expert's probabilities of the next live answer, shape (experts, symbols)."""
-        total = self.seen.sum()
-        learned = [(s * self.reference + self.seen) / (s + total) for s in STRENGTHS]
-        share = np.bincount(self.group, self.reference, GROUPS)
-        came = np.bincount(self.group, self.seen, GROUPS)
-        scale = [((s * share + came) / (s + total) / np.maximum(share, _LEAST))[self.group] for s in STRENGTHS]
-        scale += [(w + self.pool.came) / (w + self.pool.expected) for w in WEIGHTS]
-        tilted = [self.reference * one / max(float((self.reference * one).sum()), _LEAST) for one in scale]
-        return np.vstack([self.tempered, self.variants, *learned, *tilted])
+    def guesses(self, symbols: Sequence[int] | slice = slice(None)) -> Array:
+        """Each expert's probabilities of these symbols as the next live answer, shape (experts, symbols)."""
+        total = self.came.sum()
+        law = self.reference[symbols]
+        learned = (_STRENGTHS * law + self.seen[symbols]) / (_STRENGTHS + total)
+        scale = (_STRENGTHS * self.share + self.came) / ((_STRENGTHS + total) * self.share)
+        grouped = scale[:, self.group[symbols]] * law / (scale @ self.share)[:, None]
+        tilt = (_WEIGHTS + self.pool.came) / (_WEIGHTS + self.pool.expected)
+        tilted = tilt[:, symbols] * law / (tilt @ self.reference)[:, None]
+        return np.concatenate([self.tempered[:, symbols], self.variants[:, symbols], learned, grouped, tilted])
+
+    def note(self, symbol: int) -> None:
+        """Count a live answer."""
+        self.seen[symbol] += 1
+        self.came[self.group[symbol]] += 1
+        self.pool.came[symbol] += 1
+        self.pool.expected += self.reference
 
 
 class Fingerprint:
@@ -151,7 +164,7 @@ class Fingerprint:
             symbol: What came, from 0.
         """
         at = self._probes[probe]
-        self._logs += np.log(at.guesses()[:, symbol]) - np.log(at.reference[symbol])
+        self._logs += np.log(at.guesses([symbol])[:, 0] / at.reference[symbol])
         self._note(at, symbol)
 
     def pair(self, probe: str, stored: int, live: int) -> None:
@@ -166,16 +179,14 @@ class Fingerprint:
             live: What came now.
         """
         at = self._probes[probe]
-        guess = at.guesses()
-        mix = (at.reference + guess) / 2
-        bet = np.log(at.reference[stored]) + np.log(guess[:, live])
-        self._logs += bet - np.log(mix[:, stored]) - np.log(mix[:, live])
+        both = [stored, live]
+        law, guess = at.reference[both], at.guesses(both)
+        mix = (law + guess) / 2
+        self._logs += np.log(law[0] * guess[:, 1] / (mix[:, 0] * mix[:, 1]))
         self._note(at, live)
 
     def _note(self, at: _Probe, symbol: int) -> None:
-        at.seen[symbol] += 1
-        at.pool.came[symbol] += 1
-        at.pool.expected += at.reference
+        at.note(symbol)
         self.queries += 1
 
 
