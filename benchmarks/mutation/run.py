@@ -37,7 +37,12 @@ TESTS: Mapping[str, tuple[str, ...]] = {
         "tests/claims/test_no_logged_entry_is_lost.py",
         "tests/unit/project/test_data_and_log.py",
     ),
-    "signing": ("tests/unit/signing", "tests/conformance/test_oms_vectors.py", "tests/unit/cli/test_verify_by_path.py"),
+    "signing": (
+        "tests/unit/signing",
+        "tests/conformance/test_oms_vectors.py",
+        "tests/compat",
+        "tests/unit/cli/test_verify_by_path.py",
+    ),
 }
 CLAIMS_LEFT_OUT = ("test_postgresql", "test_false_alarms", "test_killed_monitor", "test_recorder_crash", "test_why_it")
 LONGEST_S = 120
