@@ -224,7 +224,7 @@ def work_list(floor: str, only: Sequence[str], survivors: Path | None) -> Iterat
     """Every mutant of the floor, or those that survived another run."""
     wanted: set[tuple[str, str, str]] | None = None
     if survivors is not None:
-        outcomes = [Outcome(**one) for one in json.loads(survivors.read_text())]
+        outcomes = [Outcome(**json.loads(line)) for line in survivors.read_text().splitlines()]
         wanted = {(one.module, one.kind, one.before) for one in outcomes if not one.killed}
     for path in sorted((ROOT / "src" / "assay" / floor).glob("*.py")):
         if not only or path.stem in only:
@@ -254,8 +254,7 @@ def main() -> int:
             trees.append(copied(Path(scratch) / str(number)))
         lines, _ = mapped(trees[0], chosen.floor, tests)
         only = chosen.only.split(",") if chosen.only else []
-        outcomes = _all(trees, lines, list(work_list(chosen.floor, only, chosen.survivors)))
-    chosen.out.write_text(json.dumps([asdict(one) for one in outcomes], indent=1))
+        outcomes = _all(trees, lines, list(work_list(chosen.floor, only, chosen.survivors)), chosen.out)
     survivors = [one for one in outcomes if not one.killed]
     print(f"\n{len(outcomes)} mutants, {len(outcomes) - len(survivors)} killed, {len(survivors)} survive")
     for one in survivors:
@@ -267,7 +266,9 @@ def _all(
     trees: Sequence[Path],
     lines: Mapping[str, Mapping[int, Sequence[str]]],
     todo: Sequence[tuple[Path, Mutant]],
+    out: Path,
 ) -> list[Outcome]:
+    out.unlink(missing_ok=True)
     free: Queue[Path] = Queue()
     for tree in trees:
         free.put(tree)
@@ -283,6 +284,8 @@ def _all(
         finally:
             free.put(tree)
         found = Outcome(path.stem, mutant.kind, mutant.line, mutant.before, killed, time.monotonic() - began)
+        with out.open("a") as lines_so_far:  # a run that is stopped has not run for nothing
+            lines_so_far.write(json.dumps(asdict(found)) + "\n")
         if not killed:
             print(
                 f"SURVIVES {path.stem}:{mutant.line} {mutant.kind}: {mutant.before[:120]}"
