@@ -12,23 +12,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from assay.errors import KeyFileError, VerificationError
 from assay.findings import Finding, Severity
+from assay.keys.der import DAMAGED, read_bounded
 
 _MAX_FILE_BYTES = 16 * 1024 * 1024  # the largest public lists have about 10 MiB
 _BEGIN = b"-----BEGIN X509 CRL-----"
-_DAMAGED = (
-    ValueError,
-    KeyError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 _ISSUES = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 
 
@@ -38,19 +29,12 @@ def read_revocations(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     Raises:
         KeyFileError: Missing, unreadable, too large, or no revocation list.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as err:
-        reason = err.strerror if isinstance(err, OSError) else str(err)
-        raise KeyFileError(f"{path}: cannot read the revocation list ({reason})") from err
-    if len(data) > _MAX_FILE_BYTES:
-        raise KeyFileError(f"{path}: found more than {_MAX_FILE_BYTES} bytes; wanted a revocation list")
+    data = read_bounded(path, most=_MAX_FILE_BYTES, what="the revocation list")
     try:
         if _BEGIN not in data:
             return (x509.load_der_x509_crl(data),)
         return tuple(x509.load_pem_x509_crl(_BEGIN + part) for part in data.split(_BEGIN)[1:])
-    except _DAMAGED as err:
+    except DAMAGED as err:
         raise KeyFileError(f"{path}: found no certificate revocation list (X509 CRL), or a damaged one") from err
 
 
@@ -111,7 +95,7 @@ def _look_up(
             trouble = _trouble(one, issuer, now)
             found = _entry(one, certificate)
             reasons += [_revoked(found, subject, signed)] if not trouble and _counts(found, signed) and found else []
-        except _DAMAGED:
+        except DAMAGED:
             trouble = ("bad-crl", "is damaged")
         if trouble is None:
             sound = True
@@ -125,7 +109,7 @@ def _look_up(
 def _names(one: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     try:
         return one.issuer == issuer.subject
-    except _DAMAGED:  # parts of a list are parsed when asked for
+    except DAMAGED:  # parts of a list are parsed when asked for
         return False
 
 

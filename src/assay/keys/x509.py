@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import (
@@ -30,21 +29,12 @@ from cryptography.x509.verification import (
 
 from assay.errors import KeyFileError, VerificationError
 from assay.findings import Finding, Severity
+from assay.keys.der import DAMAGED, read_bounded
 from assay.keys.pem import PemVerifier, load_public
 from assay.keys.revocation import check_revoked
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 MAX_CERTIFICATES = 16  # a chain has three or four; more is work for us and nothing for the signer
-# All that the parser raises for bytes that are no sound certificate; parts of one are parsed when asked for.
-DAMAGED = (
-    ValueError,
-    KeyError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 _MAX_FILE_BYTES = 4 * 1024 * 1024  # a bundle of every public root is a quarter of that
 
 
@@ -70,14 +60,7 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     Raises:
         KeyFileError: Missing, unreadable, or without a certificate.
     """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as err:
-        reason = err.strerror if isinstance(err, OSError) else str(err)
-        raise KeyFileError(f"{path}: cannot read the certificates ({reason})") from err
-    if len(text) > _MAX_FILE_BYTES:
-        raise KeyFileError(f"{path}: found more than {_MAX_FILE_BYTES} bytes; wanted certificates in PEM")
+    text = read_bounded(path, most=_MAX_FILE_BYTES, what="the certificates in PEM")
     try:
         return tuple(x509.load_pem_x509_certificates(text))
     except DAMAGED as err:

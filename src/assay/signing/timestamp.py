@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes
 
 from assay.errors import MissingExtraError, VerificationError
 from assay.findings import Finding, Severity
-from assay.keys.x509 import DAMAGED, check_timestamper
+from assay.keys.der import DAMAGED
+from assay.keys.x509 import check_timestamper
 from assay.signing.bundle import Bundle
 from assay.signing.moment import Moment
 
