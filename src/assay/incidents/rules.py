@@ -9,7 +9,7 @@ own, so no number of drift alarms can cover it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -90,32 +90,38 @@ def reported(
     )
 
 
-def _refused(entry: Entry) -> IncidentSpec:
-    findings = _findings(entry.data)
-    model = _model(entry)
-    return IncidentSpec(
-        kind="integrity",
-        model=model,
-        topic="model",
-        severity=Severity.CRITICAL,
-        title=f"{model}: the model is not what was signed, or not by whom it must be",
-        text=_text(entry.data, findings) or "verification refused the model",
-        facts=_unique(_word(finding, "rule") for finding in findings) or ("refused",),
-    )
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The rule for an entry that carries an examiner's findings: they are its text and its facts.
 
+    Attributes:
+        topic: Of the incident.
+        title: What is wrong, after the model's name.
+        otherwise: The text where the entry says nothing.
+        fact: The fact where no finding names its rule.
+    """
 
-def _changed_in_memory(entry: Entry) -> IncidentSpec:
-    findings = _findings(entry.data)
-    model = _model(entry)
-    return IncidentSpec(
-        kind="integrity",
-        model=model,
-        topic="memory",
-        severity=Severity.CRITICAL,
-        title=f"{model}: the weights of the running model have changed",
-        text=_text(entry.data, findings) or "a tensor in memory is no longer what it was",
-        facts=_unique(_word(finding, "rule") for finding in findings) or ("changed",),
-    )
+    topic: str
+    title: str
+    otherwise: str
+    fact: str
+    kind: Kind = "integrity"
+    severity: Severity = Severity.CRITICAL
+    audiences: tuple[Audience, ...] = BOTH
+
+    def __call__(self, entry: Entry) -> IncidentSpec:
+        findings = _findings(entry.data)
+        model = _model(entry)
+        return IncidentSpec(
+            kind=self.kind,
+            model=model,
+            topic=self.topic,
+            severity=self.severity,
+            title=f"{model}: {self.title}",
+            text=_text(entry.data, findings) or self.otherwise,
+            facts=_unique(_word(finding, "rule") for finding in findings) or (self.fact,),
+            audiences=self.audiences,
+        )
 
 
 def _exchanged(entry: Entry) -> IncidentSpec:
@@ -133,20 +139,6 @@ def _exchanged(entry: Entry) -> IncidentSpec:
     )
 
 
-def _data_changed(entry: Entry) -> IncidentSpec:
-    findings = _findings(entry.data)
-    model = _model(entry)
-    return IncidentSpec(
-        kind="integrity",
-        model=model,
-        topic="training-data",
-        severity=Severity.ERROR,
-        title=f"{model}: the training data are not what was fingerprinted",
-        text=_text(entry.data, findings) or "the training data changed",
-        facts=_unique(_word(finding, "rule") for finding in findings) or ("changed",),
-    )
-
-
 def _policy_changed(entry: Entry) -> IncidentSpec:
     model = _model(entry)
     return IncidentSpec(
@@ -157,35 +149,6 @@ def _policy_changed(entry: Entry) -> IncidentSpec:
         title=f"{model}: the release policy was changed",
         text=_word(entry.data, "detail") or "the release policy was changed",
         facts=(f"policy:{_word(entry.data, 'policy_digest')[:12]}",),
-    )
-
-
-def _validation_failed(entry: Entry) -> IncidentSpec:
-    findings = _findings(entry.data)
-    model = _model(entry)
-    return IncidentSpec(
-        kind="performance",
-        model=model,
-        topic="validation",
-        severity=Severity.ERROR,
-        title=f"{model}: validation failed",
-        text=_text(entry.data, findings) or "a check of the validation suite failed",
-        facts=_unique(_word(finding, "rule") for finding in findings) or ("failed",),
-        audiences=OWNERS,
-    )
-
-
-def _scan_failed(entry: Entry) -> IncidentSpec:
-    findings = _findings(entry.data)
-    model = _model(entry)
-    return IncidentSpec(
-        kind="integrity",
-        model=model,
-        topic="scan",
-        severity=Severity.CRITICAL,
-        title=f"{model}: the scan found unsafe code",
-        text=_text(entry.data, findings) or "the scan found unsafe code",
-        facts=_unique(_word(finding, "rule") for finding in findings) or ("failed",),
     )
 
 
@@ -279,14 +242,38 @@ def _alert_failed(entry: Entry) -> IncidentSpec | None:
     )
 
 
-_RULES = {
-    "verify.refused": _refused,
-    "guard.changed": _changed_in_memory,
+_RULES: Mapping[str, Callable[[Entry], IncidentSpec | None]] = {
+    "verify.refused": _Found(
+        "model",
+        "the model is not what was signed, or not by whom it must be",
+        "verification refused the model",
+        "refused",
+    ),
+    "guard.changed": _Found(
+        "memory",
+        "the weights of the running model have changed",
+        "a tensor in memory is no longer what it was",
+        "changed",
+    ),
     "fingerprint.changed": _exchanged,
-    "data.changed": _data_changed,
+    "data.changed": _Found(
+        "training-data",
+        "the training data are not what was fingerprinted",
+        "the training data changed",
+        "changed",
+        severity=Severity.ERROR,
+    ),
     "policy.changed": _policy_changed,
-    "validation.failed": _validation_failed,
-    "scan.failed": _scan_failed,
+    "validation.failed": _Found(
+        "validation",
+        "validation failed",
+        "a check of the validation suite failed",
+        "failed",
+        kind="performance",
+        severity=Severity.ERROR,
+        audiences=OWNERS,
+    ),
+    "scan.failed": _Found("scan", "the scan found unsafe code", "the scan found unsafe code", "failed"),
     "monitor.alarm": _alarm,
     "diagnosis.made": _diagnosis,
     "alert.failed": _alert_failed,
