@@ -29,6 +29,20 @@ def select(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return table.select(list(names))
 
 
+def in_order(table: pa.Table, wanted: int) -> pa.Table:
+    """The table as a model that was trained without column names takes it: its features and nothing else.
+
+    Raises:
+        TableError: It has more or fewer columns than the model has features.
+    """
+    if wanted != table.num_columns:
+        raise TableError(
+            f"the model was trained without column names on {wanted} features, the table has {table.num_columns} "
+            f"columns ({', '.join(table.column_names)}): give exactly the features, in their order"
+        )
+    return table
+
+
 def frame(table: pa.Table) -> Any:  # noqa: ANN401  a pandas DataFrame where pandas is installed, else a matrix
     """The table as a model that knows column names takes it."""
     return table.to_pandas() if find_spec("pandas") is not None else matrix(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import LoadError, MissingExtraError, TableError
 from assay.frameworks.answers import from_scores, of_yes
 from assay.frameworks.base import ModelFiles, Prediction
-from assay.frameworks.columns import matrix, select
+from assay.frameworks.columns import in_order, matrix, select
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,12 +70,7 @@ class LightgbmModel:
 
         names = self.booster.feature_name()
         nameless = names == [f"Column_{index}" for index in range(len(names))]
-        if nameless and len(names) != table.num_columns:
-            raise TableError(
-                f"the model was trained without column names on {len(names)} features, the table has "
-                f"{table.num_columns} columns ({', '.join(table.column_names)}): give exactly the features, in order"
-            )
-        chosen = table if nameless else select(table, names)
+        chosen = in_order(table, len(names)) if nameless else select(table, names)
         if not table.num_rows:
             return Prediction(np.empty(0))
         try:

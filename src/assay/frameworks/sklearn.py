@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import LoadError, MissingExtraError, TableError
 from assay.frameworks.answers import from_probabilities, labelled
 from assay.frameworks.base import ModelFiles, Prediction, choose
-from assay.frameworks.columns import frame, matrix, select
+from assay.frameworks.columns import frame, in_order, matrix, select
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,12 +111,7 @@ class SklearnModel:
         if names is not None:
             return frame(select(table, [str(name) for name in names]))
         wanted = getattr(self.model, "n_features_in_", None)
-        if wanted is not None and wanted != table.num_columns:
-            raise TableError(
-                f"the model was trained without column names on {wanted} features, the table has {table.num_columns} "
-                f"columns ({', '.join(table.column_names)}): give exactly the features, in their order"
-            )
-        return matrix(table)
+        return matrix(table if wanted is None else in_order(table, wanted))
 
 
 def _from_margins(labels: np.ndarray, margins: np.ndarray, classes: list[object]) -> Prediction:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import LoadError, MissingExtraError, TableError
 from assay.frameworks.answers import from_scores, of_yes
 from assay.frameworks.base import ModelFiles, Prediction, choose
-from assay.frameworks.columns import matrix, select
+from assay.frameworks.columns import in_order, matrix, select
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +75,7 @@ class XgboostModel:
         import xgboost
 
         names = self.booster.feature_names
-        wanted = self.booster.num_features()
-        if names is None and wanted != table.num_columns:
-            raise TableError(
-                f"the model was trained without column names on {wanted} features, the table has {table.num_columns} "
-                f"columns ({', '.join(table.column_names)}): give exactly the features, in their order"
-            )
-        rows = matrix(table if names is None else select(table, names))
+        rows = matrix(in_order(table, self.booster.num_features()) if names is None else select(table, names))
         if not table.num_rows:
             return Prediction(np.empty(0))
         try:
