@@ -35,7 +35,7 @@ def test_any_bytes_are_json_or_our_error(text: bytes | str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"a": 1, "b": 2, "a": 3}', "stands twice"),
+        ('{"b": 2, "a": 1, "a": 3}', "'a' stands twice"),
         ("[NaN]", "no JSON number"),
         ("[Infinity]", "no JSON number"),
         ("[1e999]", "too large"),
@@ -70,3 +70,31 @@ def test_nesting_up_to_the_limit_is_read() -> None:
 def test_what_has_no_canonical_form_is_a_callers_error(value: object) -> None:
     with pytest.raises(ValueError, match="not canonical JSON"):
         canonical.dumps(value)
+
+
+def test_what_is_exactly_as_large_as_allowed_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canonical, "MAX_BYTES", 12)
+    monkeypatch.setattr(canonical, "MAX_NODES", 4)
+    assert canonical.parse(b"[1, 2, 3]   ", what="note") == [1, 2, 3]
+    assert canonical.parse(b"[1, 2, 3, 4]", what="note") == [1, 2, 3, 4]
+    with pytest.raises(BundleError, match="more than 4 values"):
+        canonical.parse(b"[1,2,3,4,5]", what="note")
+    with pytest.raises(BundleError, match="13 bytes, more than 12"):
+        canonical.parse(b"[1, 2, 3]    ", what="note")
+
+
+@pytest.mark.parametrize("value", [-1, 2**53, True, 1.0, "1", None])
+def test_only_whole_numbers_that_every_reader_keeps_are_taken(value: object) -> None:
+    with pytest.raises(BundleError, match="whole number from 0"):
+        canonical.whole(value, what="size")
+
+
+def test_the_whole_numbers_at_both_ends_are_taken() -> None:
+    assert [canonical.whole(value, what="size") for value in (0, 2**53 - 1)] == [0, 2**53 - 1]
+
+
+def test_an_empty_string_is_taken_only_where_it_may_be() -> None:
+    assert canonical.string("", what="name", empty=True) == ""
+    for value, empty in (("", False), (None, True), (0, True)):
+        with pytest.raises(BundleError, match="not empty was wanted"):
+            canonical.string(value, what="name", empty=empty)

@@ -9,11 +9,13 @@ from typing import cast
 import pytest
 
 from assay.findings import Finding, Severity
+from assay.signing.about import About
 from assay.signing.bundle import Bundle
 from assay.signing.moment import Moment
 from assay.signing.signers import AllOf, Signatory
 from assay.signing.statement import Statement, Subject
 
+CREATED = "2026-03-01T00:00:00.000000Z"
 WHEN = Moment(datetime(2026, 3, 1, tzinfo=UTC))
 BUNDLE = cast("Bundle", None)  # the rules below do not look at it
 NOTE = Finding("signature.not-everywhere", "spam", Severity.WARNING, "said twice")
@@ -64,3 +66,11 @@ def test_a_statement_names_what_it_says_about_whom() -> None:
     for subjects, kind in (((subject,), ""), ((), "https://example.org/said")):
         with pytest.raises(ValueError, match="at least one subject and a predicate type"):
             Statement(subjects, kind, {})
+
+
+def test_versions_are_whole_numbers_that_json_keeps_exactly() -> None:
+    for version in (0, 2**53 - 1):
+        assert About("spam", version, CREATED).as_json()["version"] == version
+    for version in (-1, 2**53):
+        with pytest.raises(ValueError, match=f"found version {version}"):
+            About("spam", version, CREATED)

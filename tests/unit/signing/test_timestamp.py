@@ -304,11 +304,16 @@ class TestAsking:
             request_token(tsa.url, SIGNATURE, now=LATER, authorities=other)
 
     @pytest.mark.parametrize(
-        "url", ["file:///etc/passwd", "ftp://x.example/", "tsa.example", "http://", "http://x:port/", "http://a b/", ""]
+        "url",
+        [
+            *("file:///etc/passwd", "ftp://x.example/", "tsa.example", "http://", "http://x:port/", "http://a b/", ""),
+            *("http://x.example/\x07", "http://\u0455.example/"),
+        ],
     )
     def test_only_the_web_is_asked(self, url: str) -> None:
-        with pytest.raises(ConfigError, match=r"begins with http"):
-            check_url(url)
+        for ask in (check_url, lambda wrong: request_token(wrong, SIGNATURE, now=LATER)):
+            with pytest.raises(ConfigError, match=r"begins with http"):
+                ask(url)
 
     def test_an_answer_to_an_earlier_request_is_refused(self, tsa: Stamper, token: bytes) -> None:
         with answering(tsa, lambda handler, _: send(handler, token)), pytest.raises(TimestampError, match="another re"):
@@ -327,9 +332,10 @@ class TestAsking:
             (b"", 503, "answered 503"),
             (b"", 302, "answered 302"),
             (b"x" * (MAX_BYTES + 1), 200, "more than"),
+            (b"x" * MAX_BYTES, 200, "damaged"),
             (bytes.fromhex("30053003020102"), 200, "granted no timestamp"),
         ],
-        ids=["junk", "empty", "503", "redirect", "huge", "rejected"],
+        ids=["junk", "empty", "503", "redirect", "huge", "largest", "rejected"],
     )
     def test_any_other_answer_is_our_error(self, tsa: Stamper, body: bytes, status: int, words: str) -> None:
         with (
