@@ -18,7 +18,6 @@ from assay.artifacts.manifest import Manifest
 from assay.artifacts.names import shown
 from assay.errors import AssayError
 from assay.findings import Finding, Severity
-from assay.formats.base import WIDTHS
 from assay.frameworks.resident import Resident, residents
 from assay.signing.sign import Log
 from assay.signing.verified import VerifiedModel, name_of
@@ -228,11 +227,14 @@ def _digest(one: Resident, pace: Callable[[], None], stop: threading.Event) -> s
 
 
 def _contents(manifest: Manifest) -> Mapping[tuple[str, str, tuple[int, ...]], tuple[str, str]]:
-    """File and content digest by name, type and shape; a name that two files give other contents says nothing."""
+    """File and content digest by name, type and shape; a name that two files give other contents says nothing.
+
+    Nor does a tensor whose elements its container does not give away: its stored bytes are not those in memory.
+    """
     found: dict[tuple[str, str, tuple[int, ...]], tuple[str, str]] = {}
     torn: set[tuple[str, str, tuple[int, ...]]] = set()
     for tensor in manifest.tensors:
-        key, value = (tensor.name, tensor.dtype, tensor.shape), (tensor.file, tensor.content or tensor.blake3)
-        if tensor.dtype in WIDTHS and found.setdefault(key, value)[1] != value[1]:
+        key, value = (tensor.name, tensor.dtype, tensor.shape), (tensor.file, tensor.content)
+        if tensor.content and found.setdefault(key, value)[1] != tensor.content:
             torn.add(key)
     return {key: value for key, value in found.items() if key not in torn}

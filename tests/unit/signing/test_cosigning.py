@@ -302,6 +302,8 @@ def test_a_log_hears_of_it_after_it_is_written(model: Path, now: datetime) -> No
     assert (kind, subject, actor, signatures) == ("model.cosigned", "model", f"key {TWO.key_id[:16]}", 2)
     assert isinstance(data, dict)
     assert data["key_id"] == TWO.key_id
+    cosign(model, THREE, log=journal, actor="cleo", now=now)
+    assert [entry[3] for entry in journal.entries[1:]] == ["cleo"]
 
 
 def test_other_schemes_cosign_and_it_is_said(model: Path, now: datetime) -> None:

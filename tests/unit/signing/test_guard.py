@@ -4,6 +4,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -238,3 +239,36 @@ def test_every_element_type_is_hashed_as_its_file_has_it(dtype: str, tmp_path: P
         assert guard.unsigned == ()
         assert guard.check() == ()
         assert Guard({"w": tensor.T.contiguous().T}, model).check() == ()
+
+
+def test_the_same_bytes_in_another_shape_are_a_change() -> None:
+    arrays = {"w": np.zeros((4, 3), dtype="f4")}
+    guard = Guard(arrays, manifest_of())
+    assert guard.check() == ()
+    arrays["w"] = arrays["w"].reshape(3, 4)
+    (found,) = guard.check()
+    assert "is no longer there, or of another type or shape" in found.detail
+
+
+def test_elements_are_compared_however_the_file_orders_them(tmp_path: Path) -> None:
+    array = np.asfortranarray(np.arange(12, dtype="f4").reshape(4, 3))
+    np.save(tmp_path / "w.npy", array)
+    signed = measure(tmp_path)
+    (tensor,) = signed.tensors
+    assert tensor.content != tensor.blake3
+    guard = Guard({tensor.name: array}, signed)
+    assert (guard.unsigned, guard.check()) == ((), ())
+    unread = replace(signed, tensors=(replace(tensor, content=""),))
+    guard = Guard({tensor.name: array}, unread)
+    assert (guard.unsigned, guard.check()) == ((tensor.name,), ())
+
+
+def test_a_guard_whose_thread_died_is_not_running_and_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard({"w": np.zeros(3)}, manifest_of(), every=FAST, budget=1.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(guard, "_run", lambda: None)
+        guard.start()
+        assert until(lambda: not guard.running)
+    guard.start()
+    assert until(lambda: guard.passes > 0)
+    guard.stop()

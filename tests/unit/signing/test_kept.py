@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import boto3
 import pytest
@@ -196,7 +197,8 @@ def test_without_a_place_a_model_is_only_verified(model: Path, signer: PemSigner
 
 def test_half_a_copy_counts_as_none(place: Objects, model: Path, signer: PemSigner) -> None:
     keep(place, model, signed(model, signer), name="loans", now=NOW)
-    place.put_all([Item.of("loans/20990101T000000000000Z-0000000000000000/files/model.sig", b"{}")])
+    for name in ("files/model.sig", "note.txt"):
+        place.put_all([Item.of(f"loans/20990101T000000000000Z-0000000000000000/{name}", b"{}")])
     found = latest(place, ["loans"])
     assert found is not None
     assert "2099" not in found.entry
@@ -275,3 +277,85 @@ def test_a_record_alone_refuses_links(model: Path, signer: PemSigner) -> None:
         verify_recorded(model, Wanted(root))
     with pytest.raises(ArtifactError):
         verify_recorded(model.with_name("nowhere"), Wanted(root))
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+class Reading:
+    """A place that reads what it should keep in its own way."""
+
+    def __init__(self, place: Objects, *sizes: int) -> None:
+        self.place, self._inner, self._sizes = place.place, place, sizes
+        self.read: dict[str, list[bytes]] = {}
+        self.left_open: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def put_all(self, items: Sequence[Item]) -> None:
+        for item in items:
+            before = open_files()
+            with item.open() as file:
+                self.read[item.name.rpartition("/")[2]] = [file.read(size) for size in self._sizes]
+            if open_files() != before:
+                self.left_open.append(item.name)
+
+
+def test_a_file_is_kept_in_pieces_of_any_size_and_closed(place: Objects, model: Path, signer: PemSigner) -> None:
+    reading = Reading(place, 0, 3, 0, -1, -1, 5)
+    keep(cast("Objects", reading), model, signed(model, signer), name="loans", now=NOW)
+    assert reading.read["labels.txt"] == [b"", b"yes", b"", b"\nno\n", b"", b""]
+    assert b"".join(reading.read["weights.bin"]) == (model / "weights.bin").read_bytes()
+    assert reading.left_open == []
+
+
+def test_a_file_that_ends_early_is_refused_when_it_ends(place: Objects, model: Path, signer: PemSigner) -> None:
+    done = signed(model, signer)
+    (model / "sub" / "labels.txt").write_text("yes\n")
+    reading = Reading(place, 4, 4)
+    with pytest.raises(VerificationError, match=r"labels\.txt changed since it was signed"):
+        keep(cast("Objects", reading), model, done, name="loans", now=NOW)
+
+
+def test_files_that_were_never_signed_are_not_copied_without_end(
+    place: Objects, model: Path, signer: PemSigner, tmp_path: Path
+) -> None:
+    kept = keep(place, model, signed(model, signer), name="loans", now=NOW)
+    walked: list[str] = []
+
+    class Endless(Reading):
+        def walk(self, under: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+            yield from place.walk(under)
+            for number in range(100):
+                walked.append(str(number))
+                yield f"{under}/{number}", iter([b"x"])
+
+    with pytest.raises(VerificationError, match="holds more than the 3 files"):
+        restore(cast("Objects", Endless(place)), kept, tmp_path / "back", now=NOW)
+    assert walked == ["0"]
+
+
+def test_a_model_refused_after_it_verified_is_let_go(place: Objects, model: Path, signer: PemSigner) -> None:
+    keep(place, model, signed(model, signer), name="loans", now=NOW)
+    let_go: list[str] = []
+    verified = verifying(model, signer)
+
+    def watched() -> VerifiedModel:
+        found = verified()
+        close = found.close
+
+        def closing() -> None:
+            let_go.append(found.root)
+            close()
+
+        found.close = closing  # type: ignore[method-assign]
+        return found
+
+    def refuse(found: VerifiedModel) -> None:
+        raise VerificationError(f"not {found.root}", [])
+
+    with pytest.raises(VerificationError, match=r"^not "):
+        verify_held(watched, place, ["loans"], default_signature(model), further=refuse)
+    assert len(let_go) == 1
