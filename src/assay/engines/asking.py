@@ -7,11 +7,14 @@ that two engines cannot drift apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
-from assay.engines.base import CountQuery, Oddities, Profile, Span, Tally, Text, WindowRows
-from assay.engines.sql import Columns, code, micros, text, window
+from assay.engines.base import Bins, CountQuery, Oddities, Profile, Span, Tally, Text, Values, WindowRows
+from assay.engines.grouping import Answer, distinct, group, parts, read
+from assay.engines.making import with_made
+from assay.engines.sql import Columns, micros, text, window
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,6 +47,18 @@ class Table(Protocol):
     def ask(self, query: str) -> list[tuple[Cell, ...]]:
         """The rows a statement gives."""
         ...
+
+
+Opened = TypeVar("Opened", bound=Table)
+
+
+def making(table: Opened, wanted: Iterable[object]) -> Opened:
+    """The table with what must be made of its rows for these quantities; see `assay.engines.made`."""
+    found = with_made(table.table, table.columns, wanted)
+    if not found.columns.made:
+        return table
+    changed: Any = table  # every table of an engine is a dataclass
+    return cast("Opened", replace(changed, table=found.table, columns=found.columns))
 
 
 def span(table: Table, time: str) -> Span:
@@ -132,7 +147,7 @@ def texts(table: Table, of: Text, top: int) -> Profile:
 def counts(table: Table, query: CountQuery) -> Tally:
     """Count everything asked for: one scan for every `Table.sets` questions."""
     cuts = [to_micros(cut) for cut in query.cuts]
-    answers: dict[str, dict[tuple[int, ...], int]] = {question.name: {} for question in query.questions}
+    answers: dict[str, Answer] = {}
     last = len(cuts) - 1
     rows = [WindowRows(0)] * last
     outside = {-1: 0, last: 0, None: 0}
@@ -141,8 +156,13 @@ def counts(table: Table, query: CountQuery) -> Tally:
             outside[cast("int | None", w)] = whole(n)
         else:
             rows[whole(w)] = WindowRows(whole(n), to_time(first), to_time(latest))
-    for start in range(0, len(query.questions), table.sets):
-        _answer(table, query, cuts, slice(start, start + table.sets), answers)
+    asked = (one for question in query.questions for one in question.codes)
+    table = making(table, [one.of for one in asked if isinstance(one, Bins | Values)])
+    asked_for = distinct(query.questions)
+    for part in parts(list(asked_for), table.sets):
+        grouped = group(table.table, table.columns, query, part, cuts)
+        for question, answer in zip(part, read(grouped, table.ask(grouped.statement), last), strict=True):
+            answers |= dict.fromkeys(asked_for[question], answer)
     return Tally(tuple(rows), answers, before=outside[-1], after=outside[last], undated=outside[None])
 
 
@@ -153,47 +173,6 @@ def _rows_query(table: Table, query: CountQuery, cuts: Sequence[int]) -> str:
         f"SELECT w, count(*), min(t), max(t) FROM (SELECT t, CASE WHEN t IS NULL THEN NULL ELSE {place} END AS w "
         f"FROM (SELECT {clock} AS t FROM {table.table}) AS dated) AS placed GROUP BY w"
     )
-
-
-def _answer(
-    table: Table,
-    query: CountQuery,
-    cuts: Sequence[int],
-    part: slice,
-    answers: Mapping[str, dict[tuple[int, ...], int]],
-) -> None:
-    """One scan: codes first, then a grouping set per question. NULL says "not in this set": no code is NULL."""
-    questions, dialect = query.questions[part], table.columns.dialect
-    codes = list(dict.fromkeys(asked for question in questions for asked in question.codes))
-    places = {asked: f"k{i}" for i, asked in enumerate(codes)}
-    last = len(cuts) - 1
-    clock = micros(table.columns, query.time)
-    scan = [f"{clock} AS t"] + [f"{code(table.columns, asked)} AS {place}" for asked, place in places.items()]
-    clocks = {question.clock for question in questions}
-    windows = {"w_time": "t"} if "time" in clocks else {}
-    if "label" in clocks:
-        came = clock if query.label_time is None else f"greatest({clock}, {micros(table.columns, query.label_time)})"
-        known = f"{text(table.columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} IS NOT NULL"
-        scan.append(f"(CASE WHEN {known} THEN {came} END) AS y")
-        windows["w_label"] = "y"
-    sets = {
-        question.name: tuple(dict.fromkeys([f"w_{question.clock}", *(places[asked] for asked in question.codes)]))
-        for question in questions
-    }
-    columns = [*windows, *places.values()]
-    seen = [f"coalesce({window(dialect, at, cuts)}, -1) AS {name}" for name, at in windows.items()]
-    grouping = ", ".join(f"({', '.join(group)})" for group in dict.fromkeys(sets.values()))
-    rows = f"SELECT {', '.join([*seen, *places.values()])} FROM (SELECT {', '.join(scan)} FROM {table.table}) AS coded"
-    statement = f"SELECT {', '.join(columns)}, count(*) FROM ({rows}) AS seen GROUP BY GROUPING SETS ({grouping})"
-    by_set: dict[frozenset[str], list[tuple[dict[str, int], int]]] = {}
-    for *values, n in table.ask(statement):
-        row = {column: whole(value) for column, value in zip(columns, values, strict=True) if value is not None}
-        by_set.setdefault(frozenset(row), []).append((row, whole(n)))
-    for question in questions:
-        for row, n in by_set.get(frozenset(sets[question.name]), []):
-            w = row[f"w_{question.clock}"]
-            if 0 <= w < last:
-                answers[question.name][(w, *(row[places[asked]] for asked in question.codes))] = n
 
 
 def drawing(place: str, seed: int) -> str:

@@ -13,7 +13,9 @@ from typing import Final, Literal, Protocol
 
 import pyarrow as pa
 
-ColumnFamily = Literal["integer", "number", "boolean", "text", "time", "other"]
+from assay.engines.made import Along, Difference, DrawnToken, OfQuery, TextFigure
+
+ColumnFamily = Literal["integer", "number", "boolean", "text", "time", "vector", "other"]
 
 MISSING: Final = -1
 """Code of a row whose value is null."""
@@ -74,7 +76,7 @@ class Gap:
     label: str
 
 
-Quantity = Number | Distance | Gap
+Quantity = Number | Distance | Difference | Gap | TextFigure | Along | OfQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Bins:
 class Values:
     """Which listed value a row has: its place in the list, ``len(values)`` for all others, or `MISSING`."""
 
-    of: Text
+    of: Text | DrawnToken
     values: tuple[str, ...]
 
 

@@ -125,7 +125,9 @@ class DuckDb:
         """How quantities are distributed over all rows; see `Engine.profile`."""
         with _open(source) as table:
             return {
-                name: asking.texts(table, of, top) if isinstance(of, Text) else _numbers(table, of, quantiles)
+                name: asking.texts(table, of, top)
+                if isinstance(of, Text)
+                else _numbers(asking.making(table, [of]), of, quantiles)
                 for name, of in quantities.items()
             }
 

@@ -147,7 +147,7 @@ def _spark_type(kind: pa.DataType, int96: bool) -> str:  # noqa: PLR0911 - a tab
         return f"decimal({kind.precision},{kind.scale})"
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return "binary"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inside = _spark_type(kind.value_type, int96)
         return f"array<{inside}>" if inside else UNREAD
     return _PLAIN.get(str(kind), UNREAD)

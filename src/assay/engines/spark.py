@@ -162,7 +162,9 @@ class Spark:
         """How quantities are distributed over all rows; see `Engine.profile`."""
         with self._open(source) as table:
             return {
-                name: asking.texts(table, of, top) if isinstance(of, Text) else _numbers(table, of, quantiles)
+                name: asking.texts(table, of, top)
+                if isinstance(of, Text)
+                else _numbers(asking.making(table, [of]), of, quantiles)
                 for name, of in quantities.items()
             }
 

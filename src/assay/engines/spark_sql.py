@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from assay.engines.lists import spark_lists
 from assay.engines.sql import READABLE_NUMBER, READABLE_TIME, Dialect
 from assay.errors import TableError
 
@@ -94,6 +95,7 @@ def dialect(names: Mapping[str, str], refused: Mapping[str, str]) -> Dialect:
         number_of_number=lambda x, _: f"{x}::DOUBLE",
         text_of_number=_shown_number(),
         text_of_other=_shown,
+        lists=spark_lists(literal),
     )
 
 

@@ -6,8 +6,9 @@ Pure: names and numbers come in, text goes out. Every name goes through `quoted`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -29,6 +30,8 @@ from assay.engines.base import (
     Values,
     Wrong,
 )
+from assay.engines.lists import Lists, duckdb_lists
+from assay.engines.made import Along, Difference, DrawnToken, OfQuery, TextFigure
 from assay.errors import TableError
 
 EXACT_INTEGERS: Final = float(2**53)
@@ -47,6 +50,8 @@ READABLE_TIME: Final = (
 
 Groups: year, month, month, day, hour, minute, second, fraction, sign, hours and minutes of the offset."""
 
+_VECTOR: Final = re.compile(r"(FLOAT|DOUBLE|U?(TINYINT|SMALLINT|INTEGER|BIGINT))\[\d*\]")
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -64,6 +69,7 @@ class Dialect:
         number_of_number: A number column as a double, given its expression and SQL type.
         text_of_number: A double with decimals as text: the shortest that reads back the same.
         text_of_other: Any value but a number as text, given its expression and SQL type; may raise TableError.
+        lists: How it writes about lists.
     """
 
     quoted: Callable[[str], str]
@@ -77,6 +83,7 @@ class Dialect:
     number_of_number: Callable[[str, str], str]
     text_of_number: str
     text_of_other: Callable[[str, str], str]
+    lists: Lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +94,13 @@ class Columns:
         families: The family of each column, in the table's order.
         types: The SQL type of each column, in the dialect's words.
         dialect: How to write about them.
+        made: What was made of the rows already, and what it is called.
     """
 
     families: Mapping[str, ColumnFamily]
     types: Mapping[str, str]
     dialect: Dialect
+    made: Mapping[object, str] = field(default_factory=dict)
 
     def family(self, column: str) -> ColumnFamily:
         """The family of a column.
@@ -133,7 +142,7 @@ def double(value: float) -> str:
     return f"{literal(repr(float(value)))}::DOUBLE"
 
 
-def family_of(sql_type: str) -> ColumnFamily:
+def family_of(sql_type: str) -> ColumnFamily:  # noqa: PLR0911 - a table of cases
     """The family of a DuckDB type."""
     kind = sql_type.upper()
     if kind in {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"} | {
@@ -147,6 +156,8 @@ def family_of(sql_type: str) -> ColumnFamily:
         return "boolean"
     if kind in {"VARCHAR", "UUID", '"NULL"', "NULL"} or (kind.startswith("ENUM") and not kind.endswith("]")):
         return "text"
+    if _VECTOR.fullmatch(kind):
+        return "vector"
     if kind == "DATE" or (kind.startswith("TIMESTAMP") and not kind.endswith("]")):
         return "time"
     return "other"
@@ -166,11 +177,13 @@ def micros(columns: Columns, column: str) -> str:
     raise TableError(f"column {column!r} holds {family} values where times were wanted: write ISO 8601 times")
 
 
-def number(columns: Columns, of: Quantity) -> str:
+def number(columns: Columns, of: Quantity) -> str:  # noqa: PLR0911 - a table of cases
     """A quantity as a double, NULL where it is null or cannot be read as a number."""
-    if isinstance(of, Distance):
+    if isinstance(of, TextFigure | Along | OfQuery):
+        return columns.made[of]
+    if isinstance(of, Distance | Difference):
         left, right = number(columns, Number(of.left)), number(columns, Number(of.right))
-        return f"abs({left} - {right})"
+        return f"abs({left} - {right})" if isinstance(of, Distance) else f"({left} - {right})"
     if isinstance(of, Gap):
         said, truth = text(columns, Text(of.prediction)), text(columns, Text(of.label))
         return f"abs({number(columns, Number(of.confidence))} - ({said} = {truth})::INTEGER)"
@@ -186,17 +199,23 @@ def number(columns: Columns, of: Quantity) -> str:
 
 def present(columns: Columns, of: Quantity) -> str:
     """Whether a quantity is there at all, readable as a number or not."""
-    if isinstance(of, Number):
+    if isinstance(of, Number | TextFigure | Along):
         needed: tuple[str, ...] = (of.column,)
+    elif isinstance(of, OfQuery):
+        needed = (of.query, of.score, of.label)
+    elif isinstance(of, Gap):
+        needed = (of.confidence, of.prediction, of.label)
     else:
-        needed = (of.left, of.right) if isinstance(of, Distance) else (of.confidence, of.prediction, of.label)
+        needed = (of.left, of.right)
     for column in needed:
         columns.family(column)
     return "(" + " AND ".join(f"{columns.dialect.quoted(column)} IS NOT NULL" for column in needed) + ")"
 
 
-def text(columns: Columns, of: Text) -> str:
+def text(columns: Columns, of: Text | DrawnToken) -> str:
     """A column as text, NULL where it is null or NaN; whole numbers look the same in every numeric type."""
+    if isinstance(of, DrawnToken):
+        return columns.made[of]
     family, dialect = columns.family(of.column), columns.dialect
     name = dialect.quoted(of.column)
     if family == "number":
@@ -297,6 +316,12 @@ def _where_it_matches(pattern: str, template: str) -> str:
     return f"(CASE WHEN regexp_full_match({{x}}, {literal(pattern)}) THEN {template} END)"
 
 
+def _duckdb_micros(x: str, kind: str) -> str:
+    """Microseconds of a time. A cast of naive times to an instant costs five times as much as reading them."""
+    x = x if kind == "TIMESTAMP" else f"{x}::TIMESTAMPTZ"
+    return f"(CASE WHEN isfinite({x}) THEN epoch_us({x}) END)"
+
+
 DUCKDB: Final = Dialect(
     quoted=quoted,
     literal=literal,
@@ -305,9 +330,10 @@ DUCKDB: Final = Dialect(
     infinite="isinf({x})",
     number_of_text=_where_it_matches(READABLE_NUMBER, "TRY_CAST({x} AS DOUBLE)"),
     micros_of_text=_where_it_matches(READABLE_TIME, "epoch_us(TRY_CAST({x} AS TIMESTAMPTZ))"),
-    micros_of_time=lambda x, _: f"(CASE WHEN isfinite({x}::TIMESTAMPTZ) THEN epoch_us({x}::TIMESTAMPTZ) END)",
+    micros_of_time=_duckdb_micros,
     number_of_number=lambda x, _: f"{x}::DOUBLE",
     text_of_number="({x})::VARCHAR",
     text_of_other=lambda x, _: f"{x}::VARCHAR",
+    lists=duckdb_lists(literal),
 )
 """How DuckDB writes it."""
