@@ -11,7 +11,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from assay.errors import StorageError, TableError
 from assay.findings import Finding, Severity
+from assay.monitoring.rows import TIME, column_of
 from assay.monitoring.schema import PredictionSchema
 
 RECORDED: Final = PredictionSchema(
@@ -40,17 +41,6 @@ RECORDED: Final = PredictionSchema(
 
 LABELS: Final = "labels"
 LABEL_FILE: Final = ".labels"
-
-TIME: Final = pa.timestamp("us", tz="UTC")
-_TYPES: Final[Mapping[str, pa.DataType]] = {
-    "time": TIME,
-    "confidence": pa.float64(),
-    "latency_s": pa.float64(),
-    "error": pa.string(),
-    "label_time": TIME,
-    "model": pa.string(),
-    "request_id": pa.string(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,54 +114,6 @@ def write_table(folder: Path, table: pa.Table, name: str) -> None:
         write_whole(part, folder / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}" / f"{name}.parquet")
 
 
-def as_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> pa.Table:
-    """Rows as a table. A column of mixed types becomes text: a strange value must not cost the others.
-
-    Args:
-        names: The columns.
-        rows: At least one, each with a value for every column.
-    """
-    columns = zip(names, zip(*rows, strict=True), strict=True)
-    return pa.table({name: _column(list(values), _TYPES.get(name)) for name, values in columns})
-
-
-def together(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of different columns as one; what one lacks is null, and a column of two types becomes text."""
-    if len(tables) == 1:
-        return tables[0]
-    try:
-        return pa.concat_tables(tables, promote_options="default")
-    except (pa.ArrowException, TypeError):
-        names = list(dict.fromkeys(name for table in tables for name in table.column_names))
-        rows = [tuple(row.get(name) for name in names) for table in tables for row in table.to_pylist()]
-        return as_table(names, rows)
-
-
-def _column(values: list[object], kind: pa.DataType | None) -> pa.Array:
-    try:
-        made = pa.array(values, kind)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        made = _told(values, kind)
-    # A column without a value has no type of its own; as text it gives way to any other.
-    return made.cast(pa.string()) if pa.types.is_null(made.type) else made
-
-
-def _told(values: list[object], kind: pa.DataType | None) -> pa.Array:
-    """Values that are not all of one type: numbers where that is wanted and can be, text otherwise."""
-    if kind is not None and not pa.types.is_timestamp(kind):
-        plain = float if pa.types.is_floating(kind) else str
-        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
-            return pa.array([None if value is None else _as(plain, value) for value in values], kind)
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
-
-
-def _as(plain: type[float | str], value: object) -> object:
-    try:
-        return float(value) if plain is float and isinstance(value, int | float) else plain(str(value))
-    except ValueError:
-        return value
-
-
 def write_labels(folder: Path, labels: Sequence[Label], name: str) -> None:
     """Write labels where `settle` finds them.
 
@@ -181,7 +123,7 @@ def write_labels(folder: Path, labels: Sequence[Label], name: str) -> None:
     table = pa.table(
         {
             "request_id": pa.array([one.request_id for one in labels], pa.string()),
-            "label": _column([one.label for one in labels], None),
+            "label": column_of([one.label for one in labels]),
             "label_time": pa.array([one.at for one in labels], TIME),
         }
     )
@@ -265,7 +207,7 @@ def _join(path: Path, labels: Mapping[str, Label], findings: list[Finding]) -> s
     came = table["label_time"].to_pylist() if "label_time" in table.column_names else [None] * rows
     told = [labels.get(request_id) for request_id in ids.to_pylist()]
     new = {
-        "label": _column([o if one is None else one.label for o, one in zip(old, told, strict=True)], None),
+        "label": column_of([o if one is None else one.label for o, one in zip(old, told, strict=True)]),
         "label_time": pa.array([t if one is None else one.at for t, one in zip(came, told, strict=True)], TIME),
     }
     for name, values in new.items():

@@ -5,28 +5,37 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import secrets
 import threading
-import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, overload
+from weakref import WeakSet
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.errors import StorageError
-from assay.frameworks.base import Prediction, Predictor
-from assay.monitoring.partitions import TIME, Label, as_table, check_columns, together, write_labels, write_table
+from assay.frameworks.base import Predictor
+from assay.monitoring.partitions import Label, write_labels, write_table
+from assay.monitoring.recording import P, R, Watched, recorded
+from assay.monitoring.rows import STEPS, TIME, as_table, filled, fresh_ids, hand_over, instant, instants, together
 
 _LOG = logging.getLogger("assay.recorder")
 
 KEPT: Final = 100
 """While the disk refuses, so many times ``flush_rows`` are kept in memory; rows beyond are lost, and counted."""
+
+_PART: Final = 1 << 20
+"""Rows of a batch that are taken at once: what is made for them beside the batch stays small."""
+_STEP: Final = 256
+"""Ids made, and rows sorted by their columns, before other threads may go on."""
+_READY: Final = 8 * _STEP
+"""Ids kept ready, so that a call need not make its own."""
 
 
 def _utc_now() -> datetime:
@@ -66,30 +75,38 @@ class Recorder:
         self._flush_rows = flush_rows
         self._flush_s = flush_s
         self._clock = clock
+        self._model_value = pa.scalar(model, pa.string())
+        self._now: Callable[[], int | datetime] = time_ns if clock is _utc_now else clock
         pa.array([0])  # the first one looks for pandas, half a second that no request should wait for
         self._begin()
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._prefix = secrets.token_hex(8)
-        self._numbers = count()
+        self._queue: deque[tuple[str, int | datetime, dict[str, object]]] = deque()
+        self._ids: deque[str] = deque()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._rows: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
         self._tables: list[pa.Table] = []
-        self._waiting = 0
+        self._table_rows = 0
         self._labels: list[Label] = []
         self._failed: list[tuple[str, pa.Table]] = []
         self._lost = 0
+        self._missed = 0
         self._error: str | None = None
         self._due = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._wake_at = 1  # the first row starts the thread
+        _RECORDERS.add(self)
 
     @property
     def lost(self) -> int:
         """Rows and labels that could not be kept while the disk refused."""
         return self._lost
+
+    @property
+    def missed(self) -> int:
+        """Calls of a decorated function, or of a service, that could not be read as rows."""
+        return self._missed
 
     def log(self, row: Mapping[str, object]) -> str:
         """Record one request.
@@ -105,43 +122,51 @@ class Recorder:
         Raises:
             ValueError: When ``time`` is no time, or has no timezone.
         """
-        if os.getpid() != self._pid:
-            self._begin()
-        at = row.get("time")
-        if at is None:
-            at = self._clock()
-        _check_time(at)
-        given = row.get("request_id")
-        request_id = f"{self._prefix}{next(self._numbers):016x}" if given is None else str(given)
-        made = {**row, "time": at, "request_id": request_id, "model": row.get("model") or self._model}
-        names, values = tuple(made), tuple(made.values())
-        with self._lock:
-            if names in self._rows:
-                self._rows[names].append(values)
-            else:
-                self._rows[names] = [values]
-            self._waiting += 1
-            waiting = self._waiting
-        if waiting == 1 or waiting >= self._flush_rows:
-            self._wake(waiting)
+        if "time" in row or "request_id" in row:
+            return self._log_told(row)
+        # What a service waits for is only this: everything else is the writing thread's work.
+        try:
+            request_id = self._ids.popleft()
+        except IndexError:
+            request_id = self._more_ids()
+        self._queue.append((request_id, self._now(), dict(row)))
+        if len(self._queue) >= self._wake_at:
+            self._wake(len(self._queue))
         return request_id
+
+    def _log_told(self, row: Mapping[str, object]) -> str:
+        made = dict(row)
+        at, given = made.pop("time", None), made.pop("request_id", None)
+        if at is not None:
+            at = instant(at)
+        request_id = self._more_ids() if given is None else str(given)
+        self._queue.append((request_id, self._now() if at is None else at, made))
+        if len(self._queue) >= self._wake_at:
+            self._wake(len(self._queue))
+        return request_id
+
+    def _more_ids(self) -> str:
+        _, fresh = fresh_ids(_STEP)
+        self._ids.extend(fresh[1:])
+        return fresh[0]
 
     def log_batch(self, table: pa.Table) -> list[str]:
         """Record a table of requests, with the columns of `log`; gives their request ids.
 
         Raises:
-            ValueError: When its column ``time`` holds no times, or times without a timezone.
+            ValueError: When its column ``time`` holds no times, or times without a timezone, or a column is there
+                twice.
         """
-        if os.getpid() != self._pid:
-            self._begin()
-        if not table.num_rows:
-            return []
-        made, ids = self._completed(table)
-        with self._lock:
-            self._tables.append(made)
-            self._waiting += made.num_rows
-            waiting = self._waiting
-        self._wake(waiting)
+        if len(set(table.column_names)) < table.num_columns:
+            raise ValueError(f"a column is there twice: {', '.join(table.column_names)}")
+        ids: list[str] = []
+        for start in range(0, table.num_rows, _PART):
+            made, told = self._completed(table if table.num_rows <= _PART else table.slice(start, _PART))
+            ids += told
+            with self._lock:
+                self._tables.append(made)
+                self._table_rows += made.num_rows
+            self._wake(len(self._queue))
         return ids
 
     def label(self, request_id: str, label: str | float | bool, at: datetime | None = None) -> None:
@@ -155,10 +180,7 @@ class Recorder:
         Raises:
             ValueError: When ``at`` has no timezone.
         """
-        at = self._clock() if at is None else at
-        _check_time(at)
-        if os.getpid() != self._pid:
-            self._begin()
+        at = instant(self._clock() if at is None else at)
         with self._lock:
             if len(self._labels) >= KEPT * self._flush_rows:
                 self._lost += 1
@@ -169,21 +191,67 @@ class Recorder:
 
     def watch(self, predictor: Predictor) -> Predictor:
         """A predictor that answers as this one does, and records inputs, answers, latency and errors."""
-        return _Watched(predictor, self)
+        return Watched(predictor, self)
+
+    @overload
+    def recorded(self, function: Callable[P, R]) -> Callable[P, R]: ...
+
+    @overload
+    def recorded(
+        self,
+        *,
+        inputs: Sequence[str] | None = None,
+        classes: Sequence[object] | None = None,
+        request_id: str | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def recorded(
+        self,
+        function: Callable[P, R] | None = None,
+        *,
+        inputs: Sequence[str] | None = None,
+        classes: Sequence[object] | None = None,
+        request_id: str | None = None,
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate any function or method that predicts; a coroutine too. It answers and raises as before.
+
+        One argument is the table: a pyarrow table, data frame, array, list of rows, or one row. Several arguments are
+        the columns of one row. Answers are one prediction a row, or probabilities of shape (rows, classes). An
+        exception is recorded as a failure. What cannot be read is counted in ``missed`` and told once in the log of
+        Python; the service never stops for it.
+
+        Args:
+            function: What predicts; without it, a decorator is given.
+            inputs: Names of the columns of an array; ``x0``, ``x1``, … by default.
+            classes: Class of each column of probabilities; by default those of the model whose method it is
+                (``classes_``), or numbers from 0.
+            request_id: Parameter that holds the request's id, or a list of them: it is no input. Without it ids are
+                made; `assay.monitoring.recording.last_request_ids` tells them.
+
+        Raises:
+            ValueError: The function yields, or has no such parameter.
+            TableError: An input is called as a column of the Recorder's own.
+        """
+        if function is None:
+            return lambda given: recorded(given, self, inputs=inputs, classes=classes, request_id=request_id)
+        return recorded(function, self, inputs=inputs, classes=classes, request_id=request_id)
+
+    def miss(self, why: Exception) -> None:
+        """Count a call that could not be read as rows, and tell the first."""
+        self._missed += 1
+        if self._missed == 1:
+            _LOG.error("a call could not be recorded, and others may follow unsaid: %s: %s", type(why).__name__, why)
 
     def flush(self) -> None:
         """Write everything that waits; it is on the disk when this returns. What the disk refuses keeps waiting."""
-        if os.getpid() != self._pid:
-            self._begin()
         with self._writing:  # one file at a time, and none is forgotten when two threads flush
             with self._lock:
-                rows, self._rows = self._rows, {}
                 tables, self._tables = self._tables, []
+                self._table_rows = 0
                 labels, self._labels = self._labels, []
-                self._waiting = 0
                 # The name is given before the first try: rows tried twice are there once.
                 batches, self._failed = self._failed, []
-            tables = [*tables, *(as_table(names, values) for names, values in rows.items())]
+            tables += self._queued()
             if tables:
                 batches = [*batches, (uuid.uuid4().hex, together(tables))]
             self._error = None
@@ -193,6 +261,33 @@ class Recorder:
                 self._failed = self._within_memory(failed)
                 if kept_labels:
                     self._labels = [*labels, *self._labels]
+            while len(self._ids) < _READY and not self._closed:
+                self._ids.append(self._more_ids())
+                hand_over()
+
+    def _queued(self) -> list[pa.Table]:
+        """The single rows that wait, as tables; rows of the same columns in one."""
+        groups: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
+        waiting = len(self._queue)
+        step = max(_STEP, waiting // STEPS)
+        for start in range(0, waiting, step):
+            for _ in range(min(step, waiting - start)):
+                request_id, at, row = self._queue.popleft()
+                names, values = tuple(row), (request_id, at // 1000 if isinstance(at, int) else at, *row.values())
+                if names in groups:
+                    groups[names].append(values)
+                else:
+                    groups[names] = [values]
+            hand_over()
+        return [table for names, rows in groups.items() if (table := self._table_of(names, rows)) is not None]
+
+    def _table_of(self, names: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> pa.Table | None:
+        try:
+            return self._with_model(as_table(("request_id", "time", *map(str, names)), rows, between=hand_over))
+        except Exception:  # noqa: BLE001 - whatever a service logs, the other rows are written
+            self._lost += len(rows)
+            _LOG.exception("%d rows could not be recorded: they are no table", len(rows))
+            return None
 
     def close(self) -> None:
         """Write everything that waits, and end.
@@ -200,9 +295,8 @@ class Recorder:
         Raises:
             StorageError: When rows could not be written, or were lost before.
         """
-        if os.getpid() != self._pid:
-            self._begin()
         self._closed = True
+        self._wake_at = 1
         self._due.set()
         if self._thread is not None:
             self._thread.join()
@@ -223,29 +317,26 @@ class Recorder:
 
     def _completed(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
         """A table with a time, an id and a model in every row, and its ids."""
-        rows = table.num_rows
-        model, now = pa.scalar(self._model), pa.scalar(self._clock(), TIME)
-        made = {name: table[name] for name in table.column_names}
-        made["time"] = pc.fill_null(_times(made["time"]), now) if "time" in made else pa.repeat(now, rows)
-        made["model"] = (
-            pc.fill_null(made["model"].cast(pa.string()), model) if "model" in made else pa.repeat(model, rows)
-        )
-        prefix = secrets.token_hex(8)  # of its own: another thread may be counting
-        fresh = [f"{prefix}{number:016x}" for number in range(rows)]
-        if "request_id" in made:
-            given = made["request_id"].cast(pa.string()).to_pylist()
-            fresh = [new if old is None else old for new, old in zip(fresh, given, strict=True)]
-        made["request_id"] = pa.array(fresh, pa.string())
-        return pa.table(made), fresh
+        now = pa.scalar(self._clock(), TIME)
+        made = filled(table, "time", now, instants)
+        if "request_id" not in made.column_names:
+            column, ids = fresh_ids(made.num_rows)
+            return self._with_model(made.append_column("request_id", column)), ids
+        told = made["request_id"].cast(pa.string())
+        fresh, _ = fresh_ids(made.num_rows) if told.null_count else (told, [])
+        made = made.set_column(made.column_names.index("request_id"), "request_id", pc.coalesce(told, fresh))
+        return self._with_model(made), made["request_id"].to_pylist()
+
+    def _with_model(self, table: pa.Table) -> pa.Table:
+        return filled(table, "model", self._model_value, lambda column: column.cast(pa.string()))
 
     def _wake(self, waiting: int) -> None:
-        if self._thread is None:
+        if self._thread is None and not self._closed:
             self._start()
-        if waiting < self._flush_rows:
-            return
-        if waiting > KEPT * self._flush_rows:
-            self.flush()  # no more room: the caller waits for the disk
-        elif not self._due.is_set():
+        waiting += self._table_rows
+        if self._closed or waiting > KEPT * self._flush_rows:
+            self.flush()  # nobody else will, or there is no more room: the caller waits for the disk
+        elif waiting >= self._flush_rows and not self._due.is_set():
             self._due.set()
 
     def _start(self) -> None:
@@ -253,13 +344,17 @@ class Recorder:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._tend, name="assay-recorder", daemon=True)
                 self._thread.start()
+                self._wake_at = self._flush_rows
                 atexit.register(self.flush)
 
     def _tend(self) -> None:
         while not self._closed:
             self._due.wait(self._flush_s)
             self._due.clear()
-            self.flush()
+            try:
+                self.flush()
+            except Exception:  # noqa: BLE001 - the next flush may go well; the service goes on in any case
+                _LOG.exception("recording in %s failed", self._folder)
 
     def _write(self, name: str, table: pa.Table) -> bool:
         try:
@@ -292,47 +387,13 @@ class Recorder:
         return kept
 
 
-class _Watched:
-    """A predictor whose every call is recorded."""
-
-    def __init__(self, predictor: Predictor, recorder: Recorder) -> None:
-        self._predictor = predictor
-        self._recorder = recorder
-
-    def predict(self, table: pa.Table) -> Prediction:
-        """Predict every row, and record inputs, answer, confidence, latency of the call in seconds, and errors."""
-        check_columns(table.column_names)
-        began = time.perf_counter()
-        try:
-            answer = self._predictor.predict(table)
-        except Exception as err:
-            said = {"prediction": [None], "confidence": [None], "error": [type(err).__name__]}
-            self._log(table, {name: value * table.num_rows for name, value in said.items()}, began)
-            raise
-        sure = answer.confidence
-        found = {"prediction": answer.labels.tolist(), "error": [None] * table.num_rows}
-        self._log(table, {**found, "confidence": [None] * table.num_rows if sure is None else sure.tolist()}, began)
-        return answer
-
-    def _log(self, table: pa.Table, said: Mapping[str, list[object]], began: float) -> None:
-        taken = time.perf_counter() - began
-        if not table.num_rows:
-            return
-        told = {**said, "latency_s": [taken] * table.num_rows}
-        added = as_table(list(told), list(zip(*told.values(), strict=True)))
-        self._recorder.log_batch(pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **_of(added)}))
+_RECORDERS: Final[WeakSet[Recorder]] = WeakSet()
 
 
-def _of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    return dict(zip(table.column_names, table.columns, strict=True))
+def _after_fork() -> None:
+    """What waits in a parent is written by the parent; locks may be held by threads that are not here."""
+    for recorder in list(_RECORDERS):
+        recorder._begin()  # noqa: SLF001 - of this module
 
 
-def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
-        raise ValueError(f"column time holds {column.type}; it must hold timestamps with a timezone")
-    return column.cast(TIME)
-
-
-def _check_time(at: object) -> None:
-    if not isinstance(at, datetime) or at.tzinfo is None:
-        raise ValueError("a row's time must be a datetime with a timezone; use datetime.now(UTC)")
+os.register_at_fork(after_in_child=_after_fork)
