@@ -56,7 +56,7 @@ class Watch:
 
     Attributes:
         natural: What the baseline knows about them.
-        floor: Tolerance of each share, in share points, (W,).
+        floor: Tolerance of each share, in share points, (W,) or per stratum (S, W).
         sign: +1 where a rise is looked for, -1 where a fall, (W,).
         at: Stratum of each window, (T,).
         cap: Most a single window may bring, in nats; None for no cap.
@@ -109,7 +109,7 @@ def paths(events: Floats, rows: Floats, watch: Watch) -> Paths:
         return Paths(_running(_capped(floor, watch.cap)), None, None, 2 * natural.info[:, None])
     lifted = np.log1p(share[..., None] * step)
     moved = share[..., None] * np.exp(tilt - lifted) - share[..., None]
-    design = natural.design_at(rows)[..., None]
+    design = natural.design_at(rows, watch.at)[..., None]
     nature = (gain - size * lifted[watch.at]) / design
     pull = size * moved[watch.at] / design
     rare = np.flatnonzero(~np.isnan(watch.limit))
@@ -119,7 +119,7 @@ def paths(events: Floats, rows: Floats, watch: Watch) -> Paths:
 
 def _of_rare(events: Floats, rows: Floats, watch: Watch, rare: Ints) -> Floats:
     """Nature's part for the questions ``rare``: events in groups, against the limit, (T, len(rare), tilts)."""
-    design = watch.natural.pick(rare).design_at(rows)
+    design = watch.natural.pick(rare).design_at(rows, watch.at)
     gains = grouped(np.where(watch.sign[rare] > 0, events, rows - events), design)
     cost = np.log1p(np.minimum(watch.limit[rare], 1.0)[:, None] * np.expm1(TILTS))
     return np.asarray(TILTS * gains[..., None] - (rows / design)[..., None] * cost, dtype=np.float64)

@@ -33,7 +33,8 @@ class SetWatch:
 
     Attributes:
         sets: The set that a start at this window uses, (T, B).
-        limit: Share it may have by tolerance and by the baseline's error, per start and stratum, (T, S).
+        cost: What a row costs each tilt at the share that tolerance and the baseline's error allow, per start and
+            stratum, (T, S, tilts).
         events: Running counts per bin, divided by the design effect, (T + 1, B).
         rows: Running rows per stratum, divided likewise, (T + 1, S).
         usable: Whether the set of that start is neither empty nor nearly everything, (T,).
@@ -41,7 +42,7 @@ class SetWatch:
     """
 
     sets: npt.NDArray[np.bool_]
-    limit: Floats
+    cost: Floats
     events: Floats
     rows: Floats
     usable: npt.NDArray[np.bool_]
@@ -75,7 +76,7 @@ def prepare(counts: Floats, known: Distribution, *, floor: float, at: Ints, cap:
     by_stratum[np.arange(len(counts)), at] = size[:, 0] / design
     return SetWatch(
         sets=sets,
-        limit=np.clip(limit, 1e-6, 0.999),
+        cost=np.log1p(np.clip(limit, 1e-6, 0.999)[..., None] * np.expm1(TILTS)),
         events=np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(counts / design[:, None], axis=0)]),
         rows=np.concatenate([np.zeros((1, len(share))), np.cumsum(by_stratum, axis=0)]),
         usable=(inside.max(1) > 0) & (inside.max(1) < _BROADEST),
@@ -88,8 +89,7 @@ def log_evidence(watch: SetWatch, first: Ints, last: Ints) -> Floats:
     chosen = watch.sets[first]
     events = ((watch.events[last + 1] - watch.events[first]) * chosen).sum(1)
     rows = watch.rows[last + 1] - watch.rows[first]  # (n, S)
-    cost = (rows[..., None] * np.log1p(watch.limit[first][..., None] * np.expm1(TILTS))).sum(1)
-    best = events[:, None] * TILTS - cost
+    best = events[:, None] * TILTS - np.einsum("ns,nst->nt", rows, watch.cost[first])
     top = best.max(1)
     value = top + np.log(np.exp(best - top[:, None]).mean(1))
     if watch.cap is not None:

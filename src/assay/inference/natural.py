@@ -1,4 +1,4 @@
-"""What the baseline knows about a yes/no question: its share, its weekdays, and how much it varies by nature.
+"""What the baseline knows about a yes/no question: its share, its seasons, and how much it varies by nature.
 
 Natural variation is one number per question, the design effect: how many times larger the variance of a
 window's count is than independent rows would make it. It is learned from windows in time order; a random
@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import digamma, expit, logit, polygamma
+from scipy.special import digamma, polygamma
 from scipy.stats import chi2
+
+from assay.inference.seasons import Calendar, Step, learn_steps, strata_shares
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -37,7 +39,6 @@ COMFORTABLE = 56
 """Windows from which a weekday pattern can be told from noise: eight weeks of days."""
 
 _TINY = 1e-9
-_EDGE = 1e-15
 _BLOCKS = (2, 4, 7)
 _PRIOR_DF = 100.0
 
@@ -48,7 +49,7 @@ class Natural:
 
     Attributes:
         share: Share of rows that are events, (W,).
-        strata: The same per stratum (weekday), shrunk towards ``share``, (S, W); S is 1 without strata.
+        strata: The same per stratum (weekday, hour), shrunk towards ``share``, (S, W); S is 1 without strata.
         design: Design effect at ``window_rows`` rows a window, at least 1, (W,).
         events: Events in the whole baseline, (W,).
         rows: Rows in the whole baseline, (W,).
@@ -86,13 +87,21 @@ class Natural:
         """Fisher information of the baseline about the log-odds of each share, (W,)."""
         return self.rows * self.share * (1 - self.share) / self.design
 
-    def design_at(self, rows: Floats) -> Floats:
+    def design_at(self, rows: Floats, at: Ints | None = None) -> Floats:
         """Design effect in windows of other sizes: what varies by nature grows with the rows.
+
+        It grows with the stratum's own variance too, ``p (1 - p)``: at noon, when most rows come, a tenth more is more
+        rows than at night. It is never taken smaller than at the mean share.
 
         Args:
             rows: Rows per window and question, (T, W).
+            at: Stratum of each window, (T,); None for the mean share.
         """
-        return _at_size(self.design, rows, self.window_rows)
+        sized = _at_size(self.design, rows, self.window_rows)
+        if at is None or len(self.strata) == 1:
+            return sized
+        spread = self.strata * (1 - self.strata) / np.maximum(self.share * (1 - self.share), _TINY**2)
+        return np.asarray(1 + (sized - 1) * np.maximum(spread, 1.0)[at], dtype=np.float64)
 
     def pick(self, which: slice | npt.NDArray[np.bool_] | Ints) -> Natural:
         """The same for some of the questions."""
@@ -122,15 +131,23 @@ class Natural:
         return replace(self, design=taken, clusters=_clusters(events, rows, taken, self.window_rows))
 
 
-def learn(events: Floats, rows: Floats, *, stratum: Ints | None = None, signals: int | None = None) -> Natural:
+def learn(
+    events: Floats,
+    rows: Floats,
+    *,
+    calendar: Calendar | None = None,
+    signals: int | None = None,
+    day: int | None = None,
+) -> Natural:
     """Learn from the baseline's windows, in time order, all questions of one kind together.
 
     Args:
         events: Events per window and question, (K, W).
         rows: Rows per window and question, (K, W); 0 where a window says nothing.
-        stratum: Stratum of each window (its weekday), (K,), or None. Use it with 56 windows or more.
+        calendar: Seasons to learn, or None.
         signals: How many signals the questions belong to; questions of one signal are nearly copies
             of each other and count once. Default: one each.
+        day: Windows a day, where they are shorter: the variation of whole days then counts too.
 
     References:
         McCullagh, P. and Nelder, J. A. (1989). Generalized Linear Models, 2nd ed., section 4.5 (dispersion).
@@ -141,22 +158,33 @@ def learn(events: Floats, rows: Floats, *, stratum: Ints | None = None, signals:
     share = (total + 0.5) / (size + 1.0)
     used = (rows > 0).sum(0)
     window_rows = size / np.maximum(used, 1)
-    strata, extra, free = share[None], np.ones(width), np.maximum(used - 1.0, 1.0)
-    expected = np.broadcast_to(share, events.shape)
-    if stratum is not None:
-        strata, extra, free = _by_stratum(events, rows, share, stratum)
-        expected = strata[stratum]
+    steps = learn_steps(events, rows, share, calendar.seasons) if calendar is not None else ()
+    strata = strata_shares(share, steps, calendar.strata) if calendar is not None else share[None]
+    expected = strata[calendar.at] if calendar is not None else np.broadcast_to(share, events.shape)
+    free = used - 1 - sum((step.effect.shape[0] - 1) * float(step.keep.mean()) for step in steps)
+    free = np.maximum(free, 2.0 if steps else 1.0)
     design = np.ones(width)
     enough = (total >= FEWEST) & (size - total >= FEWEST) & (used >= LEARNABLE)
     if windows >= LEARNABLE and enough.any():
         left = (events - rows * expected)[:, enough]
         variance = (rows * expected * (1 - expected))[:, enough]
         count = min(signals or width, int(enough.sum()))
-        learned = _design(left, variance, free[enough], window_rows[enough], count)
-        design[enough] = np.maximum(learned, 1.0) * extra[enough]
+        blocks = (*_BLOCKS, day) if day is not None and day > _BLOCKS[-1] else _BLOCKS
+        learned = _design(left, variance, free[enough], window_rows[enough], signals=count, sizes=blocks)
+        design[enough] = np.maximum(learned, 1.0)
+        design[enough] += _cost(steps, design)[enough]
         design[~enough] = np.median(design[enough])  # too rare to speak for themselves: as their kind
     clusters = _clusters(events, rows, design, window_rows)
     return Natural(share, strata, design, total, size, window_rows, windows, clusters)
+
+
+def _cost(steps: tuple[Step, ...], design: Floats) -> Floats:
+    """What the strata's own errors add to the design effect: the baseline's error about this hour, met at this hour.
+
+    The variance of a shrunken step is ``keep`` times that of the step itself, and a place is known by its cells only.
+    """
+    each = [step.keep * step.places / step.cells.clip(1) * np.maximum(design, step.within) for step in steps]
+    return np.asarray(sum(each, start=np.zeros_like(design)), dtype=np.float64)
 
 
 def grouped(events: Floats, design: Floats) -> Floats:
@@ -178,26 +206,9 @@ def _at_size(design: Floats, rows: Floats, window_rows: Floats) -> Floats:
     return np.asarray(1 + (design - 1) * rows / np.maximum(window_rows, 1.0), dtype=np.float64)
 
 
-def _by_stratum(events: Floats, rows: Floats, share: Floats, stratum: Ints) -> tuple[Floats, Floats, Floats]:
-    """Share per stratum, shrunk by how far strata differ beyond the noise within them.
-
-    Returns: shares (S, W), factor for what the strata cost (W,), degrees of freedom left (W,).
-    """
-    windows, strata = len(stratum), int(stratum.max()) + 1
-    total = np.array([events[stratum == k].sum(0) for k in range(strata)])
-    size = np.array([rows[stratum == k].sum(0) for k in range(strata)])
-    start = logit(np.clip(share, _EDGE, 1 - _EDGE))
-    apart = logit(np.clip((total + share) / (size + 1), _EDGE, 1 - _EDGE)) - start
-    raw = expit(start + apart)[stratum]
-    within = ((events - rows * raw) ** 2 / (rows * raw * (1 - raw) + _TINY)).sum(0) / (windows - strata)
-    between = ((total - size * share) ** 2 / (size * share * (1 - share) + _TINY)).sum(0) / max(strata - 1, 1)
-    keep = np.clip(1 - within / np.maximum(between, _TINY), 0, 1)
-    used = (rows > 0).sum(0)
-    free = np.maximum(used - 1 - (strata - 1) * keep.mean(), 2.0)
-    return expit(start + keep * apart), 1 + strata / windows * keep, free
-
-
-def _design(left: Floats, variance: Floats, free: Floats, most: Floats, signals: int) -> Floats:
+def _design(
+    left: Floats, variance: Floats, free: Floats, most: Floats, *, signals: int, sizes: tuple[int, ...]
+) -> Floats:
     """Long-run design effect: dispersion x autocorrelation, or dispersion of blocks, whichever is larger.
 
     Args:
@@ -206,6 +217,7 @@ def _design(left: Floats, variance: Floats, free: Floats, most: Floats, signals:
         free: Degrees of freedom, (W,).
         most: Rows of a window: a share varies at most as if all rows of a window were one row, (W,).
         signals: Independent signals among the W questions.
+        sizes: Windows of a block.
     """
     windows = len(left)
     z = np.where(variance > 0, left / np.sqrt(variance + _TINY), 0.0)
@@ -216,7 +228,7 @@ def _design(left: Floats, variance: Floats, free: Floats, most: Floats, signals:
     one = np.minimum(_upper(*_moderated(dispersion, kept, signals)), most)
     design = 1 + np.maximum(one - 1, 0) / max(1 - longer / windows, 0.4) * longer
     design = np.maximum(design, np.minimum(_upper(*_moderated(dispersion, free, signals)), most))
-    for block in _BLOCKS:
+    for block in sizes:
         blocks = windows // block
         if blocks < 7:  # noqa: PLR2004 - fewer blocks than a week say nothing
             break

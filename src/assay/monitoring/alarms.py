@@ -8,6 +8,7 @@ from math import log
 
 import numpy as np
 
+from assay.inference.distribution import from_half_lines, from_values
 from assay.inference.evidence import LOOK_BACKS
 from assay.inference.natural import Floats
 from assay.inference.sequence import rate_sequence
@@ -36,7 +37,7 @@ class Alarm:
         high: Upper end.
         log_e: Natural logarithm of the signal's evidence, summed over starts, before its weight.
         direction: ``up`` or ``down``: where the rate, the number or the share of the value went.
-        baseline_size: The share in the baseline (on the same weekdays); for ``volume`` rows per window.
+        baseline_size: The share in the baseline (on the same weekdays and hours); for ``volume`` rows per window.
         detail: One sentence for the person on call.
         family: Which share of the budget it draws on.
         question: What was asked of each row: ``temperature <= 12.3``.
@@ -124,7 +125,7 @@ def _share(
     bins = list(question.bins)
     recent, at = watched.counts[first : last + 1], watched.at[first : last + 1]
     events, rows = float(recent[:, bins].sum()), float(recent.sum())
-    expected = _expected_share(watched.baseline, bins)
+    expected = _expected_share(watched.spec, part, question)
     known = float((recent.sum(1) * expected[at]).sum() / rows) if rows else float(expected.mean())
     design = _design(watched.spec, part, question, rows / (last - first + 1))
     low, high = rate_sequence(events, rows, level=_LEVEL, design=design, starts=last - first + 1)
@@ -132,10 +133,13 @@ def _share(
     return known, share - known, low - known, high - known
 
 
-def _expected_share(baseline: Floats, bins: list[int]) -> Floats:
-    """Share of yes in the baseline per stratum, (S,)."""
-    overall = (baseline[:, bins].sum() + 0.5) / (baseline.sum() + 1)
-    return np.asarray((baseline[:, bins].sum(1) + overall) / (baseline.sum(1) + 1), dtype=np.float64)
+def _expected_share(spec: SignalSpec, part: Part, question: Question) -> Floats:
+    """Share of yes that the baseline expects per stratum, (S,)."""
+    asked = part.detector.questions(spec)
+    if question in asked:
+        return np.asarray(part.natural.strata[:, asked.index(question)], dtype=np.float64)
+    known = from_half_lines(part.natural) if spec.kind == "ordered" else from_values(part.natural)
+    return np.asarray(known.strata[:, list(question.bins)].sum(1), dtype=np.float64)
 
 
 def _design(spec: SignalSpec, part: Part, question: Question, rows: float) -> float:

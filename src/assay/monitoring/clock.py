@@ -31,11 +31,6 @@ def readable(text: str) -> str:
     return f"{at:%Y-%m-%d}" if (at.hour, at.minute) == (0, 0) else f"{at:%Y-%m-%d %H:%M}"
 
 
-def weekday(text: str) -> int:
-    """Day of the week of an instant in UTC, 0 for Monday."""
-    return instant(text).weekday()
-
-
 def span_of(windows: Sequence[WindowCounts], *, by_rows: bool) -> timedelta:
     """How long a window lasts: by spans their own length; by rows the whole baseline over its windows.
 

@@ -127,7 +127,7 @@ def evaluate(
         specs=specs,
         weight=weight,
         windows_per_alarm=budget.windows_per_alarm,
-        days=not by_rows and span == DAY,
+        span=None if by_rows else span,
         floors=floors,
     )
     openings = walk(all_evidence(watched, len(ordered)), np.array(weight), budget.windows_per_alarm)

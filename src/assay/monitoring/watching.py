@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 
 from assay.inference.evidence import LOOK_BACKS, cap_of, over_look_backs
-from assay.inference.natural import COMFORTABLE, Floats, Ints, Natural, learn
-from assay.monitoring.clock import weekday
+from assay.inference.natural import Floats, Ints, Natural, learn
+from assay.inference.seasons import Calendar, Step, clear, learn_steps
+from assay.monitoring.calendar import Cycle, calendar_of, cycles_of, told
+from assay.monitoring.clock import DAY
 from assay.monitoring.detectors.base import Detector, Floors, View, Watcher
 from assay.monitoring.detectors.shelf import built_in
 from assay.monitoring.signals import Reference, SignalSpec, WindowCounts, counts_of
-
-_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Watched:
 
     Attributes:
         spec: The signal.
-        baseline: Its counts in the baseline, per stratum, (S, bins).
+        baseline: Its counts in the baseline, (1, bins).
         counts: Its counts in the live windows, (T, bins).
         at: Stratum of each live window, (T,).
         parts: Its detectors, at equal weight; empty when there is nothing to ask.
@@ -50,15 +52,59 @@ class Watched:
         return np.asarray(np.mean(each, axis=0), dtype=np.float64)
 
 
-def strata_of(reference: Reference, days: bool, windows: Sequence[WindowCounts]) -> tuple[Ints | None, Ints]:
-    """Weekdays of the baseline's windows (None when they cannot be told apart) and of the live ones."""
-    flat = np.zeros(len(windows), dtype=np.intp)
-    if not days or len(reference.windows) < COMFORTABLE:
-        return None, flat
-    baseline = np.array([weekday(w.start) for w in reference.windows], dtype=np.intp)
-    if len(set(baseline.tolist())) < _DAYS:
-        return None, flat
-    return baseline, np.array([weekday(w.start) for w in windows], dtype=np.intp)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """All signals that one detector covers, and the answers to all its questions in the baseline.
+
+    Attributes:
+        detector: Which.
+        which: Their places among the signals.
+        events: Events per window and question, one signal after the other, (K, W).
+        rows: Rows per window and question, (K, W).
+        ends: Behind the last question of each signal.
+    """
+
+    detector: Detector
+    which: tuple[int, ...]
+    events: Floats
+    rows: Floats
+    ends: tuple[int, ...]
+
+    @property
+    def parts(self) -> Iterator[tuple[int, slice]]:
+        """Each signal with its questions."""
+        yield from zip(self.which, (slice(*ends) for ends in pairwise((0, *self.ends))), strict=True)
+
+    def steps(self, calendar: Calendar) -> tuple[Step, ...]:
+        """What each season does to these questions."""
+        share = (self.events.sum(0) + 0.5) / (self.rows.sum(0) + 1.0)
+        return learn_steps(self.events, self.rows, share, calendar.seasons)
+
+
+def kinds_of(specs: Sequence[SignalSpec], counts: Sequence[Floats]) -> tuple[Kind, ...]:
+    """The signals by detector, in the order of the shelf."""
+    found = []
+    for detector in built_in():
+        which = tuple(i for i, spec in enumerate(specs) if detector.covers(spec))
+        if which:
+            answers = [detector.tally(specs[i], counts[i]) for i in which]
+            events, rows = (np.concatenate(each, axis=1) for each in zip(*answers, strict=True))
+            ends = tuple(np.cumsum([one.shape[1] for one, _ in answers]).tolist())
+            found.append(Kind(detector, which, events, rows, ends))
+    return tuple(found)
+
+
+def carried(kinds: Sequence[Kind], windows: Sequence[WindowCounts], span: timedelta) -> tuple[Cycle, ...]:
+    """The cycles that are used: the baseline is long enough, and where it must be, the pattern is clear."""
+    there = [cycle for cycle in cycles_of(span) if told(cycle, windows, span)]
+    used = {cycle.name for cycle in there if cycle.always}
+    calendar, _ = calendar_of(there, windows, ())
+    if calendar is None or all(cycle.always for cycle in there):
+        return tuple(there)
+    for kind in kinds:
+        said = clear(kind.steps(calendar), len(kind.which))
+        used |= {cycle.name for cycle, yes in zip(there, said, strict=True) if yes}
+    return tuple(cycle for cycle in there if cycle.name in used)
 
 
 def watch(
@@ -68,7 +114,7 @@ def watch(
     specs: Sequence[SignalSpec],
     weight: Sequence[float],
     windows_per_alarm: float,
-    days: bool,
+    span: timedelta | None,
     floors: Floors,
 ) -> tuple[Watched, ...]:
     """Learn and judge all signals, in the order of ``specs``.
@@ -79,20 +125,23 @@ def watch(
         specs: The signals that are judged.
         weight: Share of the budget of each.
         windows_per_alarm: ``A``.
-        days: Whether a window is one day.
+        span: How long a window is; None for windows of rows.
         floors: What does not matter.
     """
-    stratum, at = strata_of(reference, days, windows)
     baseline = [counts_of(spec, reference.windows) for spec in specs]
     live = [counts_of(spec, windows) for spec in specs]
+    kinds = kinds_of(specs, baseline)
+    cycles = carried(kinds, reference.windows, span) if span is not None else ()
+    calendar, at = calendar_of(cycles, reference.windows, windows)
+    day = None if span is None or span <= timedelta(0) else DAY // span
     parts: list[list[Part]] = [[] for _ in specs]
-    for i, detector, natural in _learn_all(specs, baseline, stratum):
+    for i, detector, natural in _learn_all(specs, baseline, kinds, calendar=calendar, day=day):
         cap = None if _one_window_may_do(specs[i]) else cap_of(windows_per_alarm, weight[i])
         if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
             continue
         view = View(specs[i], live[i], natural, floors, at, cap)
         parts[i].append(Part(detector, natural, detector.watch(view)))
-    summed = [_by_stratum(counts, stratum) for counts in baseline]
+    summed = [counts.sum(0, keepdims=True) for counts in baseline]
     return tuple(Watched(s, summed[i], live[i], at, tuple(parts[i])) for i, s in enumerate(specs))
 
 
@@ -102,7 +151,12 @@ def _one_window_may_do(spec: SignalSpec) -> bool:
 
 
 def _learn_all(
-    specs: Sequence[SignalSpec], baseline: Sequence[Floats], stratum: Ints | None
+    specs: Sequence[SignalSpec],
+    baseline: Sequence[Floats],
+    kinds: Sequence[Kind],
+    *,
+    calendar: Calendar | None,
+    day: int | None,
 ) -> Iterator[tuple[int, Detector, Natural]]:
     """What the baseline knows of each signal under each of its detectors, in the order of the shelf.
 
@@ -113,11 +167,11 @@ def _learn_all(
     """
     learned: list[tuple[int, Detector, Natural]] = []
     largest: dict[tuple[str, str], float] = {}
-    for detector in built_in():
-        which = [i for i, spec in enumerate(specs) if detector.covers(spec)]
-        naturals = _learn(detector, [specs[i] for i in which], [baseline[i] for i in which], stratum)
-        for i, natural in zip(which, naturals, strict=True):
-            learned.append((i, detector, natural))
+    for kind in kinds:
+        whole = learn(kind.events, kind.rows, calendar=calendar, signals=len(kind.which), day=day)
+        for i, mine in kind.parts:
+            natural = whole.pick(mine)
+            learned.append((i, kind.detector, natural))
             if specs[i].kind in ("ordered", "values") and natural.varies and natural.known.any():
                 column = _column(specs[i])
                 most = float(natural.design[natural.known].max())
@@ -132,26 +186,6 @@ def _learn_all(
 
 def _column(spec: SignalSpec) -> tuple[str, str]:
     return spec.family, spec.column or spec.name
-
-
-def _learn(
-    detector: Detector, specs: Sequence[SignalSpec], counts: Sequence[Floats], stratum: Ints | None
-) -> list[Natural]:
-    """Learn all questions of one detector together, then give each signal its own."""
-    if not specs:
-        return []
-    answers = [detector.tally(spec, c) for spec, c in zip(specs, counts, strict=True)]
-    events = np.concatenate([s for s, _ in answers], axis=1)
-    rows = np.concatenate([n for _, n in answers], axis=1)
-    learned = learn(events, rows, stratum=stratum, signals=len(specs))
-    ends = np.cumsum([s.shape[1] for s, _ in answers])
-    return [learned.pick(slice(int(end) - s.shape[1], int(end))) for end, (s, _) in zip(ends, answers, strict=True)]
-
-
-def _by_stratum(counts: Floats, stratum: Ints | None) -> Floats:
-    if stratum is None:
-        return np.asarray(counts.sum(0, keepdims=True), dtype=np.float64)
-    return np.asarray([counts[stratum == k].sum(0) for k in range(_DAYS)], dtype=np.float64)
 
 
 def all_evidence(watched: Sequence[Watched], windows: int) -> Floats:

@@ -5,11 +5,18 @@ import pytest
 from scipy.special import expit, logit
 
 from assay.inference.natural import learn
+from assay.inference.seasons import Calendar, Season
 
 
 def _binomial(seed: int, shares: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return rng.binomial(rows, shares).astype(float), np.full(shares.shape, float(rows))
+
+
+def _weekdays(windows: int) -> Calendar:
+    day = np.arange(windows)
+    season = Season("weekday", day % 7, day // 7)
+    return Calendar((season,), np.arange(7)[:, None], day % 7)
 
 
 def test_independent_rows_have_no_design_effect_worth_speaking_of() -> None:
@@ -43,7 +50,7 @@ def test_a_weekday_pattern_is_taken_out_of_the_variation() -> None:
     day = np.arange(84) % 7
     pattern = 0.4 * rng.normal(size=(7, 20))
     events, rows = _binomial(7, expit(logit(0.2) + pattern[day]), 1000)
-    blind, seeing = learn(events, rows), learn(events, rows, stratum=day)
+    blind, seeing = learn(events, rows), learn(events, rows, calendar=_weekdays(84))
     assert np.median(seeing.design) < 2 < np.median(blind.design)
     assert seeing.strata.shape == (7, 20)
     assert np.abs(logit(seeing.strata) - logit(0.2) - pattern).mean() < 0.1
@@ -51,7 +58,7 @@ def test_a_weekday_pattern_is_taken_out_of_the_variation() -> None:
 
 def test_without_a_pattern_strata_stay_near_the_share() -> None:
     events, rows = _binomial(8, np.full((84, 20), 0.2), 1000)
-    learned = learn(events, rows, stratum=np.arange(84) % 7)
+    learned = learn(events, rows, calendar=_weekdays(84))
     assert np.abs(learned.strata - learned.share).max() < 0.02
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.unit.monitoring.drifting import MONDAY, Floats, Normal
 
+from assay.monitoring.clock import DAY
 from assay.monitoring.detectors.base import Floors
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import SignalSpec, WindowCounts
@@ -124,7 +125,7 @@ def test_rows_that_do_not_depend_on_each_other_are_found_sooner() -> None:
 def _design(specs: Sequence[SignalSpec], windows: Sequence[WindowCounts], signal: str) -> float:
     reference = Normal(tuple(specs), tuple(windows))
     watched = watch(
-        reference, (), specs=specs, weight=[0.1] * len(specs), windows_per_alarm=365.0, days=True, floors=Floors()
+        reference, (), specs=specs, weight=[0.1] * len(specs), windows_per_alarm=365.0, span=DAY, floors=Floors()
     )
     (one,) = [w for w in watched if w.spec.name == signal]
     return float(one.parts[0].natural.design.max())

@@ -67,7 +67,7 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
         view: The signal.
         questions: What is asked, in the order of ``view.natural``.
         answers: Events and rows per window and question.
-        floor: Tolerance of each share, in share points, (questions,).
+        floor: Tolerance of each share, in share points, (questions,) or per stratum (S, questions).
     """
     natural = view.natural
     sign = np.array([1.0 if q.side == "up" else -1.0 for q in questions])
@@ -80,7 +80,7 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
         floor = np.maximum(floor, _SHORT_SDS * np.sqrt(spread))
     events, rows = answers
     limit = _limit(natural, sign) if view.cap is not None else np.full(len(sign), np.nan)
-    judged = Watch(natural.pick(ask), floor[ask], sign[ask], view.at, view.cap, limit[ask])
+    judged = Watch(natural.pick(ask), floor[..., ask], sign[ask], view.at, view.cap, limit[ask])
     asked = tuple(q for q, yes in zip(questions, ask, strict=True) if yes)
     return FixedWatcher(asked, paths(events[:, ask], rows[:, ask], judged))
 

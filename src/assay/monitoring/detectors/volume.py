@@ -17,7 +17,8 @@ class Volume:
 
     A binomial of 10^12 slots is a Poisson count for all that can be measured. With fewer than 14 baseline windows it
     says nothing: how much traffic varies cannot be guessed. Promise: that of the shelf, with the floor
-    ``volume_relative x rows``; rows that come in bursts are natural variation.
+    ``volume_relative x rows``, of the rows at that hour or on that weekday, and of at least half the mean; rows that
+    come in bursts are natural variation.
     """
 
     name = "volume"
@@ -41,7 +42,8 @@ class Volume:
         questions, natural = self.questions(view.spec), view.natural
         if natural.short:
             return FixedWatcher(questions, None)
-        floor = view.floors.volume_relative * natural.share
+        usual = np.maximum(natural.strata, (natural.strata + natural.share) / 2)  # an hour of no rows may have some
+        floor = view.floors.volume_relative * usual
         return watch(view, questions, self.tally(view.spec, view.counts), _at_least(floor, natural))
 
 
