@@ -2,12 +2,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: demo test coverage lint bench serve lock clean
+.PHONY: demo test coverage lint bench bench-peers serve lock clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 TORCH := .venv/.torch
 INTEROP := .venv-interop/.ready
+PEERS := river evidently nannyml alibi
 
 demo: $(READY)
 	$(BIN)/assay demo
@@ -31,6 +32,14 @@ lint: $(READY) $(TORCH)
 
 bench: $(READY) $(TORCH) $(INTEROP)
 	for script in benchmarks/*/run.py; do $(BIN)/python "$$script"; done
+
+# The monitors that benchmarks/monitoring runs beside ours, each by itself: they do not agree on what they stand on.
+bench-peers: $(PEERS:%=.venv-peers/%/.ready)
+
+.venv-peers/%/.ready: locks/peers-%.lock $(READY)
+	test -x .venv-peers/$*/bin/python || $(PYTHON) -m venv .venv-peers/$*
+	$(BIN)/uv pip sync -q --python .venv-peers/$*/bin/python --require-hashes --compile-bytecode locks/peers-$*.lock
+	touch $@
 
 # Made again when a lock or pyproject.toml changes; the stamp is written last, so a broken setup is tried again.
 $(READY): locks/uv.lock locks/dev.lock pyproject.toml
@@ -57,6 +66,7 @@ lock: $(READY)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra all --extra spark pyproject.toml -o locks/dev.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate locks/uv.in -o locks/uv.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate locks/interop.in -o locks/interop.lock
+	for peer in $(PEERS); do $(BIN)/uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate locks/peers-$$peer.in -o locks/peers-$$peer.lock; done
 
 clean:
-	rm -rf .venv .venv-interop .assay-demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-interop .venv-peers .assay-demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

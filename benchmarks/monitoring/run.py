@@ -1,74 +1,64 @@
-"""False alarms and delays of the monitor on simulated deployments with all signals on.
+"""Score the monitor on ground truth, beside its peers.
 
-Run from the root of the repository: ``python benchmarks/monitoring/run.py [--quick]``. False alarms are counted on
-unchanged streams against the budget; delays in windows of 1,000 rows, from the change to the alarm, both counted.
+    python benchmarks/monitoring/run.py [--quick] [--jobs 2] [--only assay|river|evidently|nannyml|alibi|real]
+
+False alarms on streams and real tables that do not change, delays and missed changes on streams that do, by the monitor
+and, on the same rows, by the peers that ``make bench-peers`` has set up. Results are kept line by line in results.jsonl
+beside this file, so an interrupted run goes on; a full run writes RESULTS.md from them. ``--quick`` takes two minutes,
+keeps nothing and prints its tables.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import platform
 import sys
-from dataclasses import replace
+import tempfile
 from pathlib import Path
-from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
 
-from tests.unit.monitoring.drifting import Change, DriftingStream
-
-from assay.monitoring.monitor import evaluate
-
-AT = 20
-STREAMS: dict[str, dict[str, float]] = {
-    "independent rows": {},
-    "day effects": {"feature_day_sd": 0.1, "rate_day_sd": 0.2},
-    "days that persist (.7)": {"feature_day_sd": 0.1, "rate_day_sd": 0.2, "rho": 0.7},
-    "weekdays, persisting (.5)": {"feature_day_sd": 0.1, "rate_day_sd": 0.2, "rho": 0.5, "weekday_sd": 2.0},
-}
-CHANGES = {
-    "error .05 to .08": Change(AT, error_to=0.08),
-    "one class of ten 80 to 50 %": Change(AT, class_error_to=0.5),
-    "confidence by -.02": Change(AT, confidence=-0.02),
-    "one column of 20 by .2 sd": Change(AT, feature_sd=0.2),
-    "one column of 20 by .1 sd": Change(AT, feature_sd=0.1),
-    "classes scattered by .08": Change(AT, scattered=0.08),
-}
-
-
-def false_alarms(stream: DriftingStream, baseline: int, live: int, budget: float, runs: int) -> float:
-    """Alarms per budget on unchanged streams."""
-    total = 0
-    for seed in range(1000, 1000 + runs):
-        reference, windows = replace(stream, seed=seed).windows(baseline, live)
-        total += len(evaluate(reference, windows, windows_per_alarm=budget).alarms)
-    return total * budget / (live * runs)
-
-
-def delays(change: Change, baseline: int, runs: int) -> tuple[float, int, int]:
-    """Median delay in windows (of those found), how many were found, how many alarms named another signal."""
-    found, wrong = [], 0
-    signal = "error" if change.error_to else "accuracy:class=0" if change.class_error_to else ""
-    signal = signal or ("confidence" if change.confidence else "feature:f0" if change.feature_sd else "prediction")
-    for seed in range(runs):
-        reference, windows = DriftingStream(seed=seed, change=change).windows(baseline, 60)
-        starts = [w.start for w in windows]
-        alarms = evaluate(reference, windows, windows_per_alarm=1000.0).alarms
-        wrong += sum(a.signal != signal for a in alarms)
-        found += [starts.index(a.window) - AT + 1 for a in alarms if a.signal == signal][:1]
-    return (median(found) if found else float("inf")), len(found), wrong
+import numpy as np  # noqa: E402 - threads are set first
+import ours  # noqa: E402
+import peers  # noqa: E402
+import tables  # noqa: E402
+from counting import differences  # noqa: E402
+from results import Store, measure  # noqa: E402
+from streams import Stream  # noqa: E402
 
 
 def main() -> None:
-    """Print both tables."""
-    runs, live = (1, 365) if "--quick" in sys.argv else (3, 730)
-    print(f"false alarms per budget of 365 windows ({runs} deployments x {live} days)")
-    for name, how in STREAMS.items():
-        stream = DriftingStream(seed=0, **how)  # type: ignore[arg-type]  # all of them floats
-        row = [f"K={k}: {false_alarms(stream, k, live, 365.0, runs):.2f}" for k in (7, 28, 60)]
-        print(f"  {name:28s}", "  ".join(row), flush=True)
-    print("delays in windows, baseline of 20 windows, one false alarm in 1,000 windows")
-    for name, change in CHANGES.items():
-        middle, found, wrong = delays(change, 20, 2 if "--quick" in sys.argv else 8)
-        print(f"  {name:28s} median {middle:g}, found {found}, other signals named {wrong}", flush=True)
+    """Measure what is not known yet, and write the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", action="append", choices=("assay", "real", *peers.PEERS, "none"))
+    parser.add_argument("--rows", help="only rows whose name contains this")
+    options = parser.parse_args()
+    wanted = options.only or ["assay", "real", *peers.PEERS]
+    wrong = differences(Stream(seed=1, baseline=5, live=2))
+    if wrong:
+        raise SystemExit(f"the counts differ from the engine's: {wrong[:3]}")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "results.jsonl" if options.quick else HERE / "results.jsonl"
+        store = Store(path)
+        if "assay" in wanted:
+            jobs = ours.jobs(quick=options.quick)
+            measure(store, (j for j in jobs if (options.rows or "") in j[0][0]), options.jobs)
+        peers.measure_all(store, quick=options.quick, only=[p for p in peers.PEERS if p in wanted])
+        store.close()
+        about = (
+            f"Made by `benchmarks/monitoring/run.py` from `results.jsonl` beside it. Python "
+            f"{platform.python_version()}, numpy {np.__version__}; seeds fixed."
+        )
+        page = tables.render(store, about)
+    if options.quick:
+        print(page)
+    else:
+        (HERE / "RESULTS.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,223 @@
+"""RESULTS.md from the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ours import CHANGED, HOURS, PLANTED, TIMED, UNCHANGED, YEAR
+from peers import PEERS, WATCHES, there
+from results import Record, Store
+from scipy.stats import beta
+
+PEER_NAMES: Final = {"river": "river", "evidently": "evidently", "nannyml": "NannyML", "alibi": "Alibi Detect"}
+# Goal in rows, for the default floors and without floors.
+GOALS: Final[dict[str, tuple[int, int]]] = {
+    "error .05 to .08": (3000, 3000),
+    "error .05 to .08, 100 rows": (3000, 2200),
+    "one class of ten 80 to 50 %": (1000, 1000),
+    "confidence by -.02": (1300, 800),
+    "confidence by -.02, 1,000 rows": (3000, 2000),
+    "one column of 20 by .2 sd": (3000, 2000),
+    "one column of 20 by .1 sd": (20_000, 10_000),
+}
+
+
+def clopper_pearson(events: int, trials: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share."""
+    low = 0.0 if events == 0 else float(beta.ppf(0.025, events, trials - events + 1))
+    return low, 1.0 if events == trials else float(beta.ppf(0.975, events + 1, trials - events))
+
+
+def quantile(values: Iterable[float | None], share: float) -> float:
+    """A quantile in which what was not found is infinite."""
+    known = sorted(math.inf if v is None else float(v) for v in values)
+    return known[min(len(known) - 1, max(0, math.ceil(share * len(known)) - 1))] if known else math.nan
+
+
+def plain(value: float) -> str:
+    """A figure as the table shows it."""
+    if math.isnan(value):
+        return ""
+    return "not found" if math.isinf(value) else f"{value:,.0f}"
+
+
+def per(value: float) -> str:
+    """A rate as the table shows it."""
+    return f"{value:.2f}" if 0 < value < 10 else f"{value:,.0f}"
+
+
+def number(record: Record, name: str) -> float:
+    """A figure of a record."""
+    return float(str(record[name]))
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def unchanged_table(store: Store, which: Iterable[str], year: dict[str, float]) -> list[str]:
+    """False alarms of ours."""
+    out = []
+    for row in which:
+        found = store.all(row, "assay")
+        if not found:
+            continue
+        windows = int(sum(number(r, "windows") for r in found))
+        alarms = int(sum(number(r, "alarms") for r in found))
+        alarmed = int(sum(number(r, "alarmed") for r in found))
+        low, high = (x * year[row] for x in clopper_pearson(alarmed, windows))
+        rate = alarms * year[row] / windows
+        named: dict[str, int] = {}
+        for record in found:
+            for signal in _texts(record, "signals"):
+                named[signal] = named.get(signal, 0) + 1
+        most = ", ".join(f"{k} {v}" for k, v in sorted(named.items(), key=lambda p: -p[1])[:3])
+        kept = "kept" if rate <= 1 else "not kept" if low > 1 else "above, not surely"
+        out.append(
+            [
+                row,
+                f"{len(found)} x {windows // len(found):,}",
+                str(alarms),
+                per(rate),
+                f"{low:.2f} to {high:.2f}",
+                kept,
+                most,
+            ]
+        )
+    head = ["stream", "windows", "alarms", "in a budget's time", "95 %", "budget of 1", "signals most often"]
+    return markdown(head, out)
+
+
+def delay_table(store: Store) -> list[str]:
+    """How soon ours finds a change."""
+    out = []
+    for row, what in (CHANGED | PLANTED).items():
+        for place, floors in enumerate(("default", "sensitive")):
+            found = store.all(row, "assay", floors)
+            if not found:
+                continue
+            rows = what.stream.rows
+            at = [None if r["windows"] is None else number(r, "windows") * rows for r in found]
+            here = [v for v in at if v is not None]
+            median, late = quantile(at, 0.5), quantile(at, 0.9)
+            named = sum(what.signal in _texts(r, "first") for r in found)
+            goal = GOALS[row][place] if row in GOALS else 5000
+            seen = sum(bool(_texts(r, "first")) for r in found)
+            before = int(sum(number(r, "before") for r in found))
+            others = sum(bool(_texts(r, "others")) for r in found)
+            out.append(
+                [
+                    row,
+                    floors,
+                    f"{goal:,}",
+                    plain(median),
+                    plain(late),
+                    f"{len(here)} of {len(found)}",
+                    f"{named} of {seen}",
+                    str(before),
+                    str(others),
+                    "met" if median <= goal else "**not met**",
+                ]
+            )
+    head = ["change", "floors", "goal, rows", "median", "p90", "found", "named right at the first alarm"]
+    return markdown([*head, "alarms before", "runs that name another", ""], out)
+
+
+def _texts(record: Record, name: str) -> list[str]:
+    value = record[name]
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def peer_unchanged_table(store: Store) -> list[str]:
+    """False alarms of the peers, and how many times as many as ours."""
+    out = []
+    for row in UNCHANGED:
+        ours = store.all(row, "assay")
+        if not ours:
+            continue
+        mine = sum(number(r, "alarmed") for r in ours) / sum(number(r, "windows") for r in ours)
+        for peer in PEERS:
+            names = sorted({str(r["variant"]) for r in store.all(row, peer)} - {"asked"})
+            for name in names:
+                found = store.all(row, peer, name)
+                windows = int(sum(number(r, "windows") for r in found))
+                alarmed = int(sum(number(r, "alarmed") for r in found))
+                low, high = clopper_pearson(alarmed, windows)
+                share = alarmed / windows
+                times = f"{share / mine:,.0f}" if mine else "ours raised none" if share else "neither any"
+                out.append(
+                    [
+                        row,
+                        f"{PEER_NAMES[peer]} {name}",
+                        f"{windows:,}",
+                        f"{share:.2%} ({low:.2%} to {high:.2%})",
+                        per(share * 365),
+                        times,
+                    ]
+                )
+    head = ["stream", "peer", "windows", "share with an alarm (95 %)", "in 365 windows", "times ours"]
+    return markdown(head, out)
+
+
+def peer_delay_table(store: Store) -> list[str]:
+    """How soon the peers find a change, beside ours."""
+    out = []
+    for row in WATCHES:
+        what = CHANGED[row]
+        ours = store.all(row, "assay", "default")
+        if not ours:
+            continue
+        mine = quantile([None if r["windows"] is None else number(r, "windows") * what.stream.rows for r in ours], 0.5)
+        out.append([row, "**assay**", _of(ours, "windows"), plain(mine), _rate(ours, "before", "live"), "1"])
+        for peer in PEERS:
+            names = sorted({str(r["variant"]) for r in store.all(row, peer)} - {"asked"})
+            for name in names:
+                found = store.all(row, peer, name)
+                at = quantile([None if r["delay"] is None else number(r, "delay") for r in found], 0.5)
+                ratio = f"{at / mine:.2f}" if math.isfinite(at) and math.isfinite(mine) else ""
+                before = _rate(found, "alarmed", "windows")
+                out.append([row, f"{PEER_NAMES[peer]} {name}", _of(found, "delay"), plain(at), before, ratio])
+    head = ["change", "who", "found", "median rows", "windows with an alarm before the change", "median / ours"]
+    return markdown(head, out)
+
+
+def _of(found: Sequence[Record], name: str) -> str:
+    return f"{sum(r[name] is not None for r in found)} of {len(found)}"
+
+
+def _rate(found: Sequence[Record], events: str, windows: str) -> str:
+    many, of = sum(number(r, events) for r in found), sum(number(r, windows) for r in found)
+    return f"{many / of:.2%}" if of else ""
+
+
+def missing(store: Store) -> list[str]:
+    """Peers that were not set up, or did not answer."""
+    out = [f"* {PEER_NAMES[p]}: `make bench-peers` has not set it up." for p in PEERS if not there(p)]
+    whys = {(str(r["who"]), str(r["row"]), str(r["why"])) for r in store.records if r.get("why")}
+    return out + [f"* {PEER_NAMES[who]}, {row}: {why}" for who, row, why in sorted(whys)]
+
+
+def budgets() -> dict[str, float]:
+    """Windows of one budget by stream."""
+    hours = {row: HOURS for row, one in TIMED.items() if one.window == "1h"}
+    return {row: one.budget for row, one in (UNCHANGED | TIMED).items()} | hours
+
+
+def render(store: Store, about: str) -> str:
+    """The whole page."""
+    lines = ["# What the monitor raises, and what it misses", "", about, ""]
+    lines += ["## No change: every alarm is false", "", *unchanged_table(store, UNCHANGED, budgets())]
+    lines += ["## Changes", "", *delay_table(store)]
+    lines += ["## Hours of the day, and a trend inside the baseline", "", *unchanged_table(store, TIMED, budgets())]
+    lines += ["## The peers on unchanged streams", "", *peer_unchanged_table(store)]
+    lines += ["## The peers on the same changes", "", *peer_delay_table(store)]
+    gone = missing(store)
+    lines += ["## Peers without a figure", "", *gone, ""] if gone else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+__all__ = ["YEAR", "render"]
