@@ -39,10 +39,19 @@ TABLES = {
     "[models.NAME.training]": config.Training,
     "[models.NAME.predictions]": config.Predictions,
     "[models.NAME.monitor]": config.Monitoring,
+    "[models.NAME.clients]": config.Clients,
     "[models.NAME.policy]": config.PolicyTable,
     "[alerts]": config.Alerts,
 }
-SECTIONS = ("name", "training", "predictions", "monitor", "policy")  # tables of their own, or the table's name
+# Tables of their own, or the name of the table.
+SECTIONS = ("name", "training", "predictions", "monitor", "clients", "policy")
+    "name",
+    "training",
+    "predictions",
+    "monitor",
+    "clients",
+    "policy",
+)  # tables of their own, or the table's name
 
 
 def _documented(table: str) -> set[str]:

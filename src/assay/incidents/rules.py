@@ -184,6 +184,20 @@ def _alarm(entry: Entry) -> IncidentSpec:
     )
 
 
+def _client(entry: Entry) -> IncidentSpec:
+    model = _model(entry)
+    question = _word(entry.data, "signal").rpartition(":")[2] or "queries"
+    return IncidentSpec(
+        kind="integrity",
+        model=model,
+        topic="clients",
+        severity=Severity.ERROR,
+        title=f"{model}: a client is copying it or probing it",
+        text=_word(entry.data, "detail") or "a client asked what no client should",
+        facts=(f"client:{question}",),
+    )
+
+
 def alarm_kind(signal: str) -> Kind:
     """Sort an alarm by its signal's name, as ``monitoring.signals`` gives them.
 
@@ -275,6 +289,7 @@ _RULES: Mapping[str, Callable[[Entry], IncidentSpec | None]] = {
     ),
     "scan.failed": _Found("scan", "the scan found unsafe code", "the scan found unsafe code", "failed"),
     "monitor.alarm": _alarm,
+    "client.alarm": _client,
     "diagnosis.made": _diagnosis,
     "alert.failed": _alert_failed,
 }

@@ -159,7 +159,7 @@ def alarms(engine: Engine, model: str) -> tuple[StoredAlarm, ...]:
         places = {
             row.key: row.drained for row in connection.execute(select(outbox.c.key, outbox.c.drained).where(ours))
         }
-    logged = [_key(model, row["baseline"], row["signal"], row["slice"], row["window"]) for row in rows]
+    logged = [outbox_key(model, row["baseline"], row["signal"], row["slice"], row["window"]) for row in rows]
     return tuple(_alarm(row, places.get(key)) for row, key in zip(rows, logged, strict=True))
 
 
@@ -255,7 +255,7 @@ def _raise(
         }
         connection.execute(insert(alarms_table).values(**values))
         body = json.dumps({"actor": actor, "data": told | {"baseline": digest}}, allow_nan=False, sort_keys=True)
-        key = _key(model, digest, alarm.signal, where, alarm.window)
+        key = outbox_key(model, digest, alarm.signal, where, alarm.window)
         connection.execute(
             insert(outbox).values(key=key, kind="monitor.alarm", subject=model, time=utc_text(now), data=body)
         )
@@ -297,7 +297,8 @@ def drain(engine: Engine, log: AuditLog) -> int:
     return len(waiting)
 
 
-def _key(model: str, digest: str, signal: str, where: str | None, window: str) -> str:
+def outbox_key(model: str, digest: str, signal: str, where: str | None, window: str) -> str:
+    """The key of an alarm's outbox row, under which the log takes it once."""
     return f"{OUTBOX}{model}:{digest}:{signal}:{where or ''}:{window}"
 
 

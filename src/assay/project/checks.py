@@ -20,7 +20,7 @@ from assay.storage.tables import checks
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-KINDS = ("bytes", "data", "validation", "scan", "monitoring", "diagnosis")
+KINDS = ("bytes", "data", "validation", "scan", "monitoring", "clients", "fingerprint", "diagnosis")
 WHOLE_PROJECT = ""  # the `model` of checks that are about the project: the log
 
 
@@ -39,7 +39,8 @@ class Check:
     """The last run of one kind of check.
 
     Attributes:
-        kind: ``bytes``, ``data``, ``validation``, ``scan``, ``monitoring``, ``diagnosis`` or ``log``.
+        kind: ``bytes``, ``data``, ``validation``, ``scan``, ``monitoring``, ``clients``, ``fingerprint``,
+            ``diagnosis`` or ``log``.
         outcome: ``pass``, ``fail`` or ``unknown``; None when it never ran.
         time: When it ran; None when it never did.
         limit: How old it may be before it counts for nothing.
@@ -81,6 +82,8 @@ def limits(*, tier: str, window: timedelta) -> dict[str, timedelta]:
         "validation": 2 * day if tier == "critical" else 8 * day,
         "scan": 30 * day,
         "monitoring": max(2 * window, 2 * day),
+        "clients": 2 * day,
+        "fingerprint": 2 * day,
         "diagnosis": max(2 * window, 2 * day),
         "log": 2 * day,
     }

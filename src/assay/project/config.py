@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from assay.errors import ConfigError
-from assay.storage.clock import parse_span
+from assay.project.toml_keys import Keys, near
 
 FILE_NAME = "assay.toml"
-ROWS = re.compile(r"\s*0*[1-9][0-9]{0,8}\s*rows\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +61,21 @@ class Monitoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Clients:
+    """How single clients are watched, where ``predictions`` declares the column ``client``.
+
+    Attributes:
+        window: How often they are judged; a span of time.
+        false_alarm_every: Mean time between false alarms over all clients together, however many there are.
+        trusted: Clients that are left out: load tests, one's own batch jobs.
+    """
+
+    window: timedelta = timedelta(hours=1)
+    false_alarm_every: timedelta = timedelta(days=365)
+    trusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyTable:
     """What must hold before the model goes live, as written in assay.toml."""
 
@@ -91,6 +103,7 @@ class ModelConfig:
     training: Training | None = None
     predictions: Predictions | None = None
     monitor: Monitoring = field(default_factory=Monitoring)
+    clients: Clients = field(default_factory=Clients)
     policy: PolicyTable | None = None
 
 
@@ -142,7 +155,7 @@ class ProjectConfig:
             return self.models[name]
         known = ", ".join(sorted(self.models)) or "none"
         raise ConfigError(
-            f"no model {name!r} in {self.root / FILE_NAME}: models there are {known}{_near(name, self.models)}"
+            f"no model {name!r} in {self.root / FILE_NAME}: models there are {known}{near(name, self.models)}"
         )
 
 
@@ -179,10 +192,10 @@ def parse(data: Mapping[str, object], *, root: Path) -> ProjectConfig:
     Raises:
         ConfigError: A key is unknown, missing or of the wrong kind.
     """
-    top = _Keys(data, "assay.toml")
-    project = _Keys(top.table("project"), "[project]")
-    log = _Keys(top.table("log"), "[log]")
-    alerts = _Keys(top.table("alerts"), "[alerts]")
+    top = Keys(data, "assay.toml")
+    project = Keys(top.table("project"), "[project]")
+    log = Keys(top.table("log"), "[log]")
+    alerts = Keys(top.table("alerts"), "[alerts]")
     models = top.table("models")
     config = ProjectConfig(
         root=root,
@@ -212,7 +225,7 @@ def _model(name: str, data: object, root: Path) -> ModelConfig:
         raise ConfigError(f"[models] has {name!r}, which is no name for a model: write letters, digits, hyphens")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where} is {type(data).__name__}, a table with at least `path` is wanted")
-    keys = _Keys(data, where)
+    keys = Keys(data, where)
     known_good = keys.text("known_good")
     second = keys.text("second_store")
     reference = keys.text("reference")
@@ -230,16 +243,21 @@ def _model(name: str, data: object, root: Path) -> ModelConfig:
         training=_training(keys.table("training"), f"[models.{name}.training]", root),
         predictions=_predictions(keys.table("predictions"), f"[models.{name}.predictions]", root),
         monitor=_monitoring(keys.table("monitor"), f"[models.{name}.monitor]"),
+        clients=_clients(keys.table("clients"), f"[models.{name}.clients]"),
         policy=_policy(keys.table("policy"), f"[models.{name}.policy]"),
     )
     keys.nothing_else()
+    if keys.table("clients") and (config.predictions is None or config.predictions.client is None):
+        raise ConfigError(
+            f"[models.{name}.clients] is there, but no column says who asked: set client in [models.{name}.predictions]"
+        )
     return config
 
 
 def _training(data: Mapping[str, object], where: str, root: Path) -> Training | None:
     if not data:
         return None
-    keys = _Keys(data, where)
+    keys = Keys(data, where)
     training = Training(path=_at(root, keys.need("path")), label=keys.text("label"))
     keys.nothing_else()
     return training
@@ -248,7 +266,7 @@ def _training(data: Mapping[str, object], where: str, root: Path) -> Training | 
 def _predictions(data: Mapping[str, object], where: str, root: Path) -> Predictions | None:
     if not data:
         return None
-    keys = _Keys(data, where)
+    keys = Keys(data, where)
     optional = ("confidence", "latency_s", "error", "label", "label_time", "model", "request_id", "client")
     predictions = Predictions(
         path=_at(root, keys.need("path")),
@@ -264,7 +282,7 @@ def _predictions(data: Mapping[str, object], where: str, root: Path) -> Predicti
 
 
 def _monitoring(data: Mapping[str, object], where: str) -> Monitoring:
-    keys = _Keys(data, where)
+    keys = Keys(data, where)
     default = Monitoring()
     monitor = Monitoring(
         window=keys.window("window", default.window),
@@ -274,10 +292,22 @@ def _monitoring(data: Mapping[str, object], where: str) -> Monitoring:
     return monitor
 
 
+def _clients(data: Mapping[str, object], where: str) -> Clients:
+    keys = Keys(data, where)
+    default = Clients()
+    clients = Clients(
+        window=keys.span("window", default.window),
+        false_alarm_every=keys.span("false_alarm_every", default.false_alarm_every),
+        trusted=keys.texts("trusted"),
+    )
+    keys.nothing_else()
+    return clients
+
+
 def _policy(data: Mapping[str, object], where: str) -> PolicyTable | None:
     if not data:
         return None
-    keys = _Keys(data, where)
+    keys = Keys(data, where)
     policy = PolicyTable(
         signed_by=keys.texts("signed_by"),
         approvers=keys.texts("approvers"),
@@ -305,95 +335,3 @@ def _second(root: Path, place: str) -> str:
     if "://" in place:
         return place
     return f"sealed:{root / place.removeprefix('sealed:')}" if place.startswith("sealed:") else _at(root, place)
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-class _Keys:
-    """The keys of one table, each asked for once; what nobody asked for is a mistake."""
-
-    def __init__(self, data: Mapping[str, object], where: str) -> None:
-        self._data = data
-        self._where = where
-        self._asked: set[str] = set()
-
-    def _get(self, key: str) -> object:
-        self._asked.add(key)
-        return self._data.get(key)
-
-    def _wrong(self, key: str, value: object, wanted: str) -> ConfigError:
-        return ConfigError(f"{self._where} {key} is {value!r}, {wanted} is wanted")
-
-    def table(self, key: str) -> Mapping[str, object]:
-        value = self._get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise self._wrong(key, value, "a table")
-        return value
-
-    def text(self, key: str, default: str | None = None) -> str | None:
-        value = self._get(key)
-        if value is None:
-            return default
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise self._wrong(key, value, "text in quotes")
-        return value
-
-    def need(self, key: str) -> str:
-        value = self.text(key)
-        if value is None:
-            raise ConfigError(f"{self._where} lacks `{key}`")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._get(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise self._wrong(key, value, "a list of texts")
-        return tuple(value)
-
-    def one_of(self, key: str, choices: tuple[str, ...]) -> str:
-        value = self.text(key, choices[0]) or choices[0]
-        if value not in choices:
-            raise self._wrong(key, value, " or ".join(repr(choice) for choice in choices))
-        return value
-
-    def count(self, key: str, default: int = 0) -> int:
-        value = self._get(key)
-        if value is None:
-            return default
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self._wrong(key, value, "a whole number from 0")
-        return value
-
-    def span(self, key: str, default: timedelta) -> timedelta:
-        value = self.text(key)
-        if value is None:
-            return default
-        try:
-            return parse_span(value)
-        except ConfigError as err:
-            raise ConfigError(f"{self._where} {key}: {err.message}") from err
-
-    def window(self, key: str, default: str) -> str:
-        value = self.text(key, default) or default
-        if not ROWS.fullmatch(value):
-            try:
-                parse_span(value)
-            except ConfigError as err:
-                wanted = "a span (1d, 6h) or a number of rows (1000rows)"
-                raise self._wrong(key, value, wanted) from err
-        return value
-
-    def nothing_else(self) -> None:
-        unknown = sorted(set(self._data) - self._asked)
-        if unknown:
-            raise ConfigError(
-                f"{self._where} has the unknown key {unknown[0]!r}{_near(unknown[0], self._asked)}; "
-                f"known keys: {', '.join(sorted(self._asked))}"
-            )

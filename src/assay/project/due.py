@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assay.errors import AssayError
+from assay.findings import Severity
 from assay.monitoring.windows import parse_window
 from assay.project.auditing import verify_log
+from assay.project.clients import watch_clients
 from assay.project.data import verify_data
 from assay.project.fingerprinting import CHEAPLY, hold_fingerprint
 from assay.project.integrity import verify_model
@@ -93,6 +95,8 @@ def _agenda(project: Project) -> dict[str, tuple[timedelta, Work]]:
             width = parse_window(model.monitor.window)
             every = max(QUICKEST, min(width, DAY)) if isinstance(width, timedelta) else timedelta(hours=1)
             agenda[f"monitor {name}"] = (every, _monitor(project, name))
+            if model.predictions.client and model.clients.window < every:  # else the monitor run looks at them
+                agenda[f"watch the clients of {name}"] = (max(QUICKEST, model.clients.window), _clients(project, name))
     return agenda
 
 
@@ -132,6 +136,16 @@ def _fingerprint(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         judged = hold_fingerprint(project, name, now=now, queries=CHEAPLY).judged
         return {"same": "pass", "changed": "fail", "unknown": "unknown"}[judged.outcome], judged.detail
+
+    return work
+
+
+def _clients(project: Project, name: str) -> Work:
+    def work(now: datetime) -> tuple[str, str]:
+        seen = watch_clients(project, name, now)
+        troubled = any(one.severity is Severity.ERROR for one in seen.findings)
+        outcome = "fail" if seen.new else "unknown" if troubled else "pass"
+        return outcome, f"{seen.clients} clients in {seen.windows} windows, {len(seen.new)} new alarms"
 
     return work
 

@@ -176,7 +176,8 @@ def model_health(project: Project, name: str, current: tuple[Incident, ...], *, 
         ConfigError: There is no such model.
     """
     config = project.config.model(name)
-    found = checks.last(project.state, name, _limits(config))
+    recorded = checks.last(project.state, name, {"fingerprint": timedelta(0)})["fingerprint"].time is not None
+    found = checks.last(project.state, name, _limits(config, recorded=recorded))
     mine = tuple(one for one in current if one.model == name)
     diagnosed = last_diagnosis(project, name)
     history = deployments(project.state, name)
@@ -185,7 +186,7 @@ def model_health(project: Project, name: str, current: tuple[Incident, ...], *, 
     return ModelHealth(name, config, light, headline, found, live, mine, diagnosed)
 
 
-def _limits(config: ModelConfig) -> dict[str, timedelta]:
+def _limits(config: ModelConfig, *, recorded: bool) -> dict[str, timedelta]:
     """Only the checks that this model's configuration asks for: what nobody configured cannot be stale."""
     width = parse_window(config.monitor.window)
     span = width if isinstance(width, timedelta) else timedelta(days=1)  # windows of rows have no span of their own
@@ -198,6 +199,8 @@ def _limits(config: ModelConfig) -> dict[str, timedelta]:
         "validation": config.suite is not None,
         "scan": config.policy is not None and "scan" in config.policy.require,
         "monitoring": config.predictions is not None,
+        "clients": config.predictions is not None and config.predictions.client is not None,
+        "fingerprint": config.framework == "http" or recorded,
         "diagnosis": config.predictions is not None,
     }
     return {kind: limits[kind] for kind, asked in wanted.items() if asked}
@@ -218,6 +221,8 @@ def _headline(
         (lights.get("bytes") is Light.BAD, Light.BAD, "the deployed bytes are not the signed ones"),
         (verdict is not None and verdict[0] is not Light.GOOD, *(verdict or (Light.GOOD, ""))),
         (lights.get("data") is Light.BAD, Light.BAD, "the training data changed"),
+        (lights.get("fingerprint") is Light.BAD, Light.BAD, "another model answers than was recorded"),
+        (lights.get("clients") is Light.BAD, Light.BAD, "a client is copying or probing it"),
         (lights.get("scan") is Light.BAD, Light.BAD, "the scan found unsafe code"),
         (lights.get("validation") is Light.BAD, Light.BAD, "validation failed"),
         (lights.get("monitoring") is Light.BAD, Light.BAD, "monitoring raised an alarm"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select
@@ -24,10 +24,11 @@ from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
 from assay.project import checks
 from assay.project.cases import Situation, gather_case, replay_windows
+from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig, Predictions
 from assay.project.fingerprinting import watch_fingerprint
 from assay.project.project import Project
-from assay.project.reference import reference_table, schema_of
+from assay.project.reference import check_split, reference_table, schema_of
 from assay.release.store import live_at
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
@@ -70,17 +71,24 @@ def predictions_of(model: ModelConfig) -> Predictions:
     return model.predictions
 
 
-def learn_baseline(project: Project, name: str, *, now: datetime) -> Baseline:
+def learn_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
     """Learn what is normal from the reference; logged, and in force for all later windows.
 
+    Args:
+        project: Whose model.
+        name: Which.
+        now: The present.
+        random_split: A reference that lies, in time, between the predictions or the training rows is meant so.
+
     Raises:
-        BaselineError: The reference is missing or too small.
+        BaselineError: The reference is missing or too small, or looks like a random split and is not meant so.
         TableError: It cannot be read.
     """
     model = project.config.model(name)
     predictions = predictions_of(model)
     engine = find_engine(predictions.engine)
     source = reference_table(project, name, now=now)
+    told = check_split(project, name, engine, source, now=now, meant=random_split)
     learned = Baseline.learn(
         engine,
         source,
@@ -89,6 +97,7 @@ def learn_baseline(project: Project, name: str, *, now: datetime) -> Baseline:
         now=now,
         task="regression" if model.task == "regression" else "classification",
     )
+    learned = replace(learned, findings=(*learned.findings, *told)) if told else learned
     monitoring.save_baseline(project.state, name, learned)
     data = {"digest": learned.digest, "windows": len(learned.windows), "signals": len(learned.specs)}
     project.log.append("baseline.learned", name, data, actor=project.actor, now=now)
@@ -151,7 +160,8 @@ def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now
             _keep(project, name, found, now)
     _remember(project, name, done.evaluation, windows, differs=start is not None, now=now)
     asked = watch_fingerprint(project, name, now)
-    return Watched(done.evaluation, new, (*done.findings, *trouble, *asked), found)
+    clients = watch_clients(project, name, now).findings
+    return Watched(done.evaluation, new, (*done.findings, *trouble, *asked, *clients), found)
 
 
 def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:

@@ -1,0 +1,143 @@
+"""Cuts a prediction log into windows and looks at each client's rows in the order of their time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from assay.engines.base import Engine, Source
+from assay.monitoring.clients.judge import ClientWindow
+from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, Seen, Sight
+from assay.storage.clock import from_text, utc_text
+
+SETTLED: Final = timedelta(days=7)
+"""A client is a newcomer for so long."""
+
+FORGOTTEN: Final = timedelta(days=30)
+"""A client that was away for so long is a newcomer again."""
+
+LEAD: Final = timedelta(days=1)
+"""Queries so long before a window are remembered beside those in it."""
+
+CHUNK: Final = 100_000
+"""Rows that are in memory at a time."""
+
+
+@dataclass
+class Roster:
+    """When each client was first and last seen.
+
+    Attributes:
+        first: Start of the window it was first seen in; of one that came back, of its return.
+        last: Start of the last window it was seen in.
+    """
+
+    first: dict[str, datetime] = field(default_factory=dict)
+    last: dict[str, datetime] = field(default_factory=dict)
+
+    def see(self, names: Iterable[str], start: datetime) -> None:
+        """Note who was seen in a window."""
+        for name in names:
+            if name not in self.first or start - self.last[name] > FORGOTTEN:
+                self.first[name] = start
+            self.last[name] = start
+
+    def settled(self, start: datetime) -> set[str]:
+        """Clients that are no newcomers in a window."""
+        return {
+            name
+            for name, moment in self.first.items()
+            if moment + SETTLED <= start and start - self.last[name] <= FORGOTTEN
+        }
+
+    @classmethod
+    def of(cls, windows: Sequence[ClientWindow]) -> Roster:
+        """Who was seen in windows that were counted before."""
+        roster = cls()
+        for window in windows:
+            roster.see((name for name in window.seen if name != NEWCOMERS), from_text(window.start))
+        return roster
+
+
+def look_at(sight: Sight, windows: Iterable[tuple[datetime, datetime, pa.Table]], roster: Roster) -> list[ClientWindow]:
+    """What is seen in windows whose rows are at hand.
+
+    Args:
+        sight: What looks; it remembers.
+        windows: Start, end and rows of each, in time order; a window may come in several parts.
+        roster: Who was seen when; added to.
+    """
+    out: list[ClientWindow] = []
+    for start, end, rows in windows:
+        again = bool(out) and out[-1].start == utc_text(start)
+        seen = dict(out.pop().seen) if again else {}
+        if not again:
+            sight.known = roster.settled(start)
+        sight.look(rows, seen)
+        roster.see((name for name in seen if name != NEWCOMERS), start)
+        out.append(ClientWindow(utc_text(start), utc_text(end), seen))
+    return [ClientWindow(one.start, one.end, _largest(one.seen)) for one in out]
+
+
+def _largest(seen: Mapping[str, Seen]) -> Mapping[str, Seen]:
+    if len(seen) <= MOST_CLIENTS:
+        return seen
+    most = sorted((name for name in seen if name != NEWCOMERS), key=lambda name: (-seen[name].rows, name))
+    pool = {name: one for name, one in seen.items() if name == NEWCOMERS}
+    return {name: seen[name] for name in most[:MOST_CLIENTS]} | pool
+
+
+def count(
+    engine: Engine, source: Source, sight: Sight, *, time: str, cuts: Sequence[datetime], roster: Roster
+) -> list[ClientWindow]:
+    """What is seen in the windows between some times, a bounded number of rows at a time.
+
+    Args:
+        engine: What reads the log.
+        source: The log.
+        sight: What looks; it is shown the day before the first window too.
+        time: The log's time column.
+        cuts: Ends of the windows; every two neighbours enclose one.
+        roster: Who was seen when; added to.
+
+    Raises:
+        TableError: The log cannot be read.
+    """
+    rows_of = _Rows(engine, source, sight, time)
+    for rows in rows_of.between(cuts[0] - LEAD, cuts[0]):
+        sight.look(rows, {})
+    found = {one.start: one for one in look_at(sight, rows_of.windows(cuts), roster)}
+    return [found.get(utc_text(a), ClientWindow(utc_text(a), utc_text(b), {})) for a, b in pairwise(cuts)]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a log in the order of their time, some at a time."""
+
+    engine: Engine
+    source: Source
+    sight: Sight
+    time: str
+
+    def between(self, since: datetime, until: datetime) -> Iterator[pa.Table]:
+        said = self.sight.columns
+        wanted = {self.time, said.client, said.prediction, *self.sight.space.columns}
+        wanted |= {said.confidence} if said.confidence else set()
+        columns = [name for name in self.engine.columns(self.source) if name in wanted]
+        steps = [one for one in self.engine.steps(self.source, self.time, CHUNK, since=since) if since < one < until]
+        for start, end in pairwise([since, *steps, until]):
+            yield self.engine.rows(self.source, columns=columns, time=self.time, since=start, until=end)
+
+    def windows(self, cuts: Sequence[datetime]) -> Iterator[tuple[datetime, datetime, pa.Table]]:
+        bounds = np.array([round(cut.timestamp() * 1e6) for cut in cuts])
+        for rows in self.between(cuts[0], cuts[-1]):
+            edges = np.searchsorted(rows.column(self.time).cast(pa.int64()).to_numpy(), bounds)
+            for (start, end), (low, high) in zip(pairwise(cuts), pairwise(edges.tolist()), strict=True):
+                if high > low:
+                    yield start, end, rows.slice(low, high - low)

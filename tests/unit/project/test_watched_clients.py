@@ -1,0 +1,142 @@
+"""A project whose log says who asked: a client that probes becomes an incident for security, once."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from tests.small_project import CONFIG, TODAY, Small, build, rows
+from tests.unit.cli.prompt import at, typed
+
+from assay.errors import ConfigError
+from assay.project.clients import watch_clients
+from assay.project.config import parse
+from assay.project.due import run_due
+from assay.project.health import project_health
+
+WITH_CLIENTS = CONFIG.replace(
+    'label = "y"\n\n[models.spam.policy]', 'label = "y"\nclient = "who"\n\n[models.spam.policy]'
+)
+NOW = TODAY + timedelta(days=3)
+
+
+def log_of(small: Small, *, attacked: bool) -> None:
+    """Three days of ten honest clients; on the third somebody sends varied copies of rows."""
+    table = rows(3, start=TODAY, seed=5)
+    honest = small._answers(table, wrong=False)
+    names = [f"user-{i % 10}" for i in range(len(honest))]
+    tables = [honest.append_column("who", pa.array(names))]
+    if attacked:
+        rng = np.random.default_rng(9)
+        seeds = rng.normal(0, 1, (60, 2))
+        points = np.concatenate([seeds, *(seeds + rng.normal(0, 0.003, seeds.shape) for _ in range(5))])
+        step = timedelta(hours=12) / len(points)
+        start = TODAY + timedelta(days=2)
+        times = pa.array([start + i * step for i in range(len(points))], pa.timestamp("us", tz="UTC"))
+        labels = pa.array(["ham"] * len(points))
+        probe = pa.table({"ts": times, "a": points[:, 0], "b": points[:, 1], "y": labels})
+        probe = small._answers(probe, wrong=False)
+        tables.append(probe.append_column("who", pa.array(["mallory"] * len(probe))))
+    folder = small.folder / "predictions"
+    folder.mkdir(exist_ok=True)
+    pa.parquet.write_table(pa.concat_tables(tables), folder / "log.parquet")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    made = build(tmp_path, config=WITH_CLIENTS)
+    made.go_live()
+    return made
+
+
+def test_a_client_that_probes_is_an_incident_for_security_told_once(small: Small) -> None:
+    log_of(small, attacked=True)
+    watched = small.project.monitor("spam", NOW)
+    small.project.tell(NOW)
+    found = [one for one in watched.findings if one.rule.startswith("client.")]
+    assert {one.rule for one in found} == {"client.copies"}
+    assert "client mallory" in found[0].detail
+    (entry,) = small.project.log.entries(kinds=["client.alarm"])
+    assert entry.entry.data["client"] == "mallory"
+    (incident,) = [one for one in small.project.desk.list() if "copying" in one.title]
+    assert incident.kind == "integrity"
+    assert any("mallory" in line for line in small.alerts("security"))
+    again = small.project.monitor("spam", NOW)
+    assert [one for one in again.findings if one.rule.startswith("client.")] == []
+    assert len(small.project.log.entries(kinds=["client.alarm"])) == 1
+    health = project_health(small.project, now=NOW).models[0]
+    assert health.checks["clients"].outcome == "fail"
+    assert "mallory" in health.checks["clients"].detail
+
+
+def test_honest_clients_raise_nothing_and_the_light_is_good(small: Small) -> None:
+    log_of(small, attacked=False)
+    small.project.monitor("spam", NOW)
+    seen = watch_clients(small.project, "spam", NOW)
+    assert (seen.clients, seen.new, seen.windows) == (10, (), 72)
+    assert project_health(small.project, now=NOW).models[0].checks["clients"].light(NOW) == "good"
+
+
+def test_rows_that_come_late_are_counted_and_a_second_process_sees_the_same(small: Small) -> None:
+    log_of(small, attacked=False)
+    watch_clients(small.project, "spam", NOW)
+    log_of(small, attacked=True)  # the same rows, and those of mallory of the last day
+    later = small.reopened(now=NOW)
+    first = watch_clients(later, "spam", NOW + timedelta(hours=1))
+    assert {one.client for one in first.new} == {"mallory"}
+    assert watch_clients(small.project, "spam", NOW + timedelta(hours=1)).new == ()
+
+
+def test_the_verb_ends_with_1_and_says_who(small: Small) -> None:
+    log_of(small, attacked=True)
+    with at(small.folder):
+        answer = typed("monitor", "spam", "--json")
+    assert answer.code == 1
+    data = json.loads(answer.out)
+    assert any(one["rule"] == "client.copies" for one in data["findings"])
+
+
+def test_what_is_due_looks_at_clients_every_hour(small: Small) -> None:
+    log_of(small, attacked=True)
+    done = {one.what: one for one in run_due(small.project, NOW)}
+    assert done["watch the clients of spam"].outcome == "fail" or done["monitor spam"].outcome == "fail"
+    again = run_due(small.project, NOW + timedelta(hours=1, minutes=1))
+    assert [one.what for one in again] == ["watch the clients of spam"]
+
+
+def test_a_trusted_client_is_left_alone(tmp_path: Path) -> None:
+    made = build(tmp_path, config=WITH_CLIENTS + '\n[models.spam.clients]\ntrusted = ["mallory"]\nwindow = "2h"\n')
+    made.go_live()
+    log_of(made, attacked=True)
+    seen = watch_clients(made.project, "spam", NOW)
+    assert {one.client for one in seen.alarms} <= {"\0new"}
+    assert seen.windows == 36
+
+
+def test_a_log_without_the_column_is_said_and_is_never_good(small: Small) -> None:
+    small.serve(2)
+    seen = watch_clients(small.project, "spam", NOW)
+    assert [one.rule for one in seen.findings] == ["client.not-judged"]
+    assert "no column 'who'" in seen.findings[0].detail
+    assert project_health(small.project, now=NOW).models[0].checks["clients"].light(NOW) == "uncertain"
+
+
+def test_the_table_without_the_column_is_a_mistake() -> None:
+    table = {"path": "p", "time": "t", "prediction": "y"}
+    model = {"path": "m", "predictions": table, "clients": {"window": "1h"}}
+    with pytest.raises(ConfigError, match="set client in"):
+        parse({"models": {"spam": model}}, root=Path())
+    with pytest.raises(ConfigError, match="unknown key 'windows'"):
+        parse({"models": {"spam": {**model, "clients": {"windows": "1h"}}}}, root=Path())
+
+
+def test_a_model_without_clients_has_no_such_check(tmp_path: Path) -> None:
+    made = build(tmp_path)
+    now = datetime.fromisoformat("2026-03-05T00:00:00+00:00")
+    assert "clients" not in project_health(made.project, now=now).models[0].checks
+    assert watch_clients(made.project, "spam", now).findings == ()
