@@ -6,18 +6,16 @@ that two engines cannot drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol, TypeVar, cast
+from datetime import datetime
+from typing import Any, Protocol, TypeVar, cast
 
-from assay.engines.base import Bins, CountQuery, Oddities, Profile, Span, Tally, Text, Values, WindowRows
+from assay.engines.base import Bins, CountQuery, Oddities, Profile, Question, Span, Tally, Text, Values, WindowRows
 from assay.engines.grouping import Answer, distinct, group, parts, read
 from assay.engines.making import with_made
 from assay.engines.sql import Columns, micros, text, window
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
+from assay.engines.times import EPOCH, MICROSECOND, to_micros, to_time
 
 Cell = int | float | str | None
 
@@ -33,11 +31,6 @@ class Table(Protocol):
     @property
     def columns(self) -> Columns:
         """The columns and how to write about them."""
-        ...
-
-    @property
-    def sets(self) -> int:
-        """Grouping sets of one statement; more make the statement slow to plan."""
         ...
 
     def before(self, expression: str) -> str:
@@ -144,8 +137,14 @@ def texts(table: Table, of: Text, top: int) -> Profile:
     )
 
 
-def counts(table: Table, query: CountQuery) -> Tally:
-    """Count everything asked for: one scan for every `Table.sets` questions."""
+def made_of(questions: Iterable[Question]) -> list[object]:
+    """The quantities that questions are about."""
+    asked = (one for question in questions for one in question.codes)
+    return [one.of for one in asked if isinstance(one, Bins | Values)]
+
+
+def counts(table: Table, query: CountQuery, sets: int) -> Tally:
+    """Count everything asked for: one scan for every so many questions, a grouping set for each."""
     cuts = [to_micros(cut) for cut in query.cuts]
     answers: dict[str, Answer] = {}
     last = len(cuts) - 1
@@ -156,10 +155,9 @@ def counts(table: Table, query: CountQuery) -> Tally:
             outside[cast("int | None", w)] = whole(n)
         else:
             rows[whole(w)] = WindowRows(whole(n), to_time(first), to_time(latest))
-    asked = (one for question in query.questions for one in question.codes)
-    table = making(table, [one.of for one in asked if isinstance(one, Bins | Values)])
     asked_for = distinct(query.questions)
-    for part in parts(list(asked_for), table.sets):
+    table = making(table, made_of(asked_for))
+    for part in parts(list(asked_for), sets):
         grouped = group(table.table, table.columns, query, part, cuts)
         for question, answer in zip(part, read(grouped, table.ask(grouped.statement), last), strict=True):
             answers |= dict.fromkeys(asked_for[question], answer)
@@ -191,15 +189,3 @@ def fresh(taken: Iterable[str], name: str) -> str:
 def whole(value: Cell) -> int:
     """A count that a statement gave."""
     return 0 if value is None else int(value)
-
-
-def to_micros(time: datetime | None) -> int:
-    """Microseconds since 1970 UTC."""
-    if time is None or time.tzinfo is None:
-        raise ValueError("a time needs a timezone; use datetime.now(UTC)")
-    return (time - EPOCH) // MICROSECOND
-
-
-def to_time(micro: Cell) -> datetime | None:
-    """The instant that microseconds since 1970 say."""
-    return None if micro is None else EPOCH + int(micro) * MICROSECOND

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, cast
 
 import duckdb
 import pyarrow as pa
 
-from assay.engines import asking
+from assay.engines import asking, streaming
 from assay.engines.asking import Cell
 from assay.engines.base import (
     ColumnFamily,
@@ -25,15 +25,15 @@ from assay.engines.base import (
     Text,
 )
 from assay.engines.files import find
+from assay.engines.grouping import distinct
 from assay.engines.memory import HERE, in_memory
 from assay.engines.relation import blame, connect, relation
 from assay.engines.sql import DUCKDB, Columns, family_of, micros, number, present, quoted
+from assay.engines.times import to_micros
 from assay.errors import TableError
 
 NEARLY_FEW: Final = 1000
 """Up to about so many different numbers are told exactly; of more, within some percent."""
-SETS_PER_QUERY: Final = 60
-"""Grouping sets of one statement; more make the statement slow to plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,6 @@ class _Table:
     table: str
     columns: Columns
     files: int
-    sets: int = SETS_PER_QUERY
 
     def ask(self, query: str) -> list[tuple[Cell, ...]]:
         return cast("list[tuple[Cell, ...]]", self.connection.sql(query).fetchall())
@@ -90,8 +89,8 @@ class DuckDb:
                     raise TableError(f"the table has no column {column!r}")
             place, clock = asking.fresh(table.columns.families, "place"), asking.fresh(table.columns.families, "clock")
             micro = "0" if time is None else micros(table.columns, time)
-            where = [f"{quoted(clock)} >= {asking.to_micros(since)}"] if since is not None else []
-            where += [f"{quoted(clock)} < {asking.to_micros(until)}"] if until is not None else []
+            where = [f"{quoted(clock)} >= {to_micros(since)}"] if since is not None else []
+            where += [f"{quoted(clock)} < {to_micros(until)}"] if until is not None else []
             shown = [
                 f"make_timestamptz({quoted(clock)}) AS {quoted(column)}" if column == time else quoted(column)
                 for column in wanted
@@ -155,9 +154,13 @@ class DuckDb:
             )
 
     def counts(self, source: Source, query: CountQuery) -> Tally:
-        """Count everything asked for: one scan for every `SETS_PER_QUERY` questions."""
-        with _open(source, since=None if query.label_time else query.cuts[0], until=query.cuts[-1]) as table:
-            return asking.counts(table, query)
+        """Count everything asked for in one scan."""
+        with _open(source, since=None if query.label_time else query.cuts[0], until=query.cuts[-1]) as opened:
+            asked = distinct(query.questions)
+            table = asking.making(opened, asking.made_of(asked))
+            found, tally = streaming.counts(opened.connection, table.table, table.columns, query, list(asked))
+            named = zip(asked.values(), found, strict=True)
+            return replace(tally, answers={name: answer for names, answer in named for name in names})
 
 
 @contextmanager
@@ -178,6 +181,9 @@ def _open(source: Source, *, since: datetime | None = None, until: datetime | No
 
 
 def _numbers(table: _Table, of: Quantity, quantiles: Sequence[float]) -> Profile:
+    sorted_here = streaming.spread(table.connection, table.table, table.columns, of, quantiles)
+    if sorted_here is not None:
+        return sorted_here
     x = number(table.columns, of)
     asked = ", ".join(f"{float(q)!r}::DOUBLE" for q in quantiles)
     finite = "FILTER (WHERE isfinite(x))"

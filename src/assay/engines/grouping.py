@@ -51,7 +51,9 @@ def distinct(questions: Iterable[Question]) -> dict[Question, list[str]]:
     return found
 
 
-def group(table: str, columns: Columns, query: CountQuery, questions: Sequence[Question], cuts: Sequence[int]) -> Grouped:
+def group(
+    table: str, columns: Columns, query: CountQuery, questions: Sequence[Question], cuts: Sequence[int]
+) -> Grouped:
     """One scan: codes first, then a grouping set per question. No code is NULL, so NULL says "not in this set"."""
     places = {asked: f"k{i}" for i, asked in enumerate(dict.fromkeys(c for one in questions for c in one.codes))}
     clock = micros(columns, query.time)

@@ -6,12 +6,14 @@ are settled over all rows first, and a line that does not fit is an error.
 
 from __future__ import annotations
 
+import ctypes
 import glob
 import os
 import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -159,14 +161,24 @@ def _first_bad(files: Sequence[str]) -> str | None:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A connection of its own, in memory, that fetches nothing from anywhere and reads no foreign settings."""
-    spill = Path(tempfile.gettempdir()) / f"assay-spill-{os.getpid()}"  # made only when memory is short
-    connection = duckdb.connect(
+    connection = _database(os.getpid()).cursor()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+@cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    """The database of this process; to open one takes longer than to count a thousand rows. A fork opens its own."""
+    spill = Path(tempfile.gettempdir()) / f"assay-spill-{process}"  # made only when memory is short
+    opened = duckdb.connect(
         ":memory:",
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "enable_external_file_cache": "false",  # it would hold a file's rows as long as there is memory
             "temp_directory": str(spill),
         },
     )
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
+    # A fork that closed its copy would wait for threads that it has not: there, it is never closed.
+    os.register_at_fork(after_in_child=partial(ctypes.pythonapi.Py_IncRef, ctypes.py_object(opened)))
+    return opened

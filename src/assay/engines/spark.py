@@ -34,6 +34,7 @@ from assay.engines.landing import UNREAD, Landed, Landing, land
 from assay.engines.memory import HERE
 from assay.engines.spark_sql import dialect, type_of, widened
 from assay.engines.sql import Columns, family_of, micros, number, present
+from assay.engines.times import to_micros
 from assay.errors import MissingExtraError, TableError
 
 if TYPE_CHECKING:
@@ -73,7 +74,6 @@ class _Table:
     table: str
     columns: Columns
     landing: Landing
-    sets: int = SETS_PER_QUERY
 
     def ask(self, query: str) -> list[tuple[Cell, ...]]:
         return [tuple(row) for row in self.session.sql(query).collect()]
@@ -123,8 +123,8 @@ class Spark:
             for column in wanted:
                 table.columns.family(column)
             micro = "0L" if time is None else micros(table.columns, time)
-            where = [f"t >= {asking.to_micros(since)}"] if since is not None else []
-            where += [f"t < {asking.to_micros(until)}"] if until is not None else []
+            where = [f"t >= {to_micros(since)}"] if since is not None else []
+            where += [f"t < {to_micros(until)}"] if until is not None else []
             quoted = table.columns.dialect.quoted
             shown = [
                 f"{'timestamp_micros(t)' if column == time else quoted(column)} AS s{i}"
@@ -194,7 +194,7 @@ class Spark:
     def counts(self, source: Source, query: CountQuery) -> Tally:
         """Count everything asked for: one scan for every `SETS_PER_QUERY` questions."""
         with self._open(source, since=None if query.label_time else query.cuts[0], until=query.cuts[-1]) as table:
-            return asking.counts(table, query)
+            return asking.counts(table, query, SETS_PER_QUERY)
 
     @contextmanager
     def _open(

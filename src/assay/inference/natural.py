@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
-from scipy.stats import chi2
 
+from assay.inference.quantiles import chi2_quantile, trigamma_inverse
 from assay.inference.seasons import Calendar, Step, learn_steps, strata_shares
 
 Floats = npt.NDArray[np.float64]
@@ -273,7 +272,7 @@ def _moderated(dispersion: Floats, free: Floats, signals: int) -> tuple[Floats, 
     spread = float(level.var(ddof=1) - polygamma(1, free / 2).mean()) if len(level) > 2 else 0.0  # noqa: PLR2004
     prior = _PRIOR_DF
     if spread > float(polygamma(1, _PRIOR_DF / 2)):
-        prior = 2 * float(brentq(lambda x: float(polygamma(1, x)) - spread, 1e-3, _PRIOR_DF / 2))
+        prior = 2 * trigamma_inverse(spread)
     centre = float(np.exp(level.mean() + digamma(prior / 2) - np.log(prior / 2)))
     prior = min(prior, most)
     return (prior * centre + free * dispersion) / (prior + free), prior + free
@@ -281,4 +280,4 @@ def _moderated(dispersion: Floats, free: Floats, signals: int) -> tuple[Floats, 
 
 def _upper(dispersion: Floats, free: Floats) -> Floats:
     """Upper end of the one-sided interval of a dispersion: ``phi df / chi2``."""
-    return np.asarray(dispersion * free / chi2.ppf(UPPER_TAIL, free), dtype=np.float64)
+    return np.asarray(dispersion * free / chi2_quantile(UPPER_TAIL, free), dtype=np.float64)

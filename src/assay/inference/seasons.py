@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
-from scipy.stats import f as f_distribution
+
+from assay.inference.quantiles import f_tail
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -93,7 +94,7 @@ class Step:
         """How often noise alone makes places differ so much, (W,); 1 where nothing can be said."""
         free = self.places - 1, self.cells - self.places
         said = (free[0] > 0) & (free[1] > 0) & (self.keep > 0)
-        tail = f_distribution.sf(self.ratio, np.maximum(free[0], 1), np.maximum(free[1], 1))
+        tail = f_tail(self.ratio, np.maximum(free[0], 1), np.maximum(free[1], 1))
         return np.where(said, tail, 1.0)
 
 

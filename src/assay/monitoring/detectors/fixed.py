@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
 
 from assay.inference.evidence import Paths, Watch, log_evidence, paths
 from assay.inference.natural import FEWEST, UPPER_TAIL, Floats, Ints, Natural
+from assay.inference.quantiles import chi2_quantile
 from assay.monitoring.detectors.base import Question, View
 from assay.monitoring.signals import SignalSpec
 
@@ -93,7 +93,7 @@ def _askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Flo
     gains = np.where(sign > 0, natural.events, natural.rows - natural.events)  # what must become more
     loses = natural.rows - gains
     ask = (loses >= FEWEST) & (natural.rows > 0)
-    most = chi2.ppf(1 - _RARE_TAIL, 2 * (gains + 1)) / 2
+    most = chi2_quantile(1 - _RARE_TAIL, 2 * (gains + 1)) / 2
     wide = np.where(gains < FEWEST, (most - gains) / np.maximum(natural.rows, 1.0), 0.0)
     return ask, wide
 
@@ -105,5 +105,5 @@ def _limit(natural: Natural, sign: Floats) -> Floats:
     """
     gains = np.where(sign > 0, natural.events, natural.rows - natural.events)
     groups = np.where(sign > 0, natural.clusters[0], natural.clusters[1])
-    most = chi2.ppf(1 - UPPER_TAIL, 2 * (groups + 1)) / 2
+    most = chi2_quantile(1 - UPPER_TAIL, 2 * (groups + 1)) / 2
     return np.where(gains < FEWEST, most / np.maximum(natural.clusters[2], 1e-9), np.nan)

@@ -1,0 +1,190 @@
+"""Counts what DuckDB reads: rows come in batches, and memory holds one of them and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.engines.base import (
+    Bins,
+    Code,
+    CountQuery,
+    Number,
+    Profile,
+    Quantity,
+    Question,
+    Tally,
+    Text,
+    Values,
+    WindowRows,
+)
+from assay.engines.binning import LOWEST, UNDATED, Codes, Counter, Edges, Places, bins
+from assay.engines.sql import Columns, code, micros, number, present, text
+from assay.engines.times import to_micros, to_time
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+Plain = TypeVar("Plain", np.int32, np.int64, np.uint8, np.float64)
+
+_PLAIN: Final = frozenset({"integer", "number", "boolean"})
+
+BATCH_ROWS: Final = 1 << 16
+"""Rows that are counted at once: a column of them fits into a processor's cache."""
+MOST_SORTED: Final = 1 << 22
+"""Values of a column that are sorted in memory: 32 MiB of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What is read for one code.
+
+    Attributes:
+        shown: The expressions.
+        edges: Where a number's bins end; None when the code is read as it is.
+        size: How many values the code has, from `LOWEST` on.
+    """
+
+    shown: tuple[str, ...]
+    edges: Edges | None
+    size: int
+
+    def codes(self, batch: Sequence[pa.Array]) -> Codes:
+        """The code of each row of a batch."""
+        if self.edges is None:
+            return values(batch[0], np.int32)
+        x, there = values(batch[0], np.float64), valid(batch[0])
+        known = None
+        if there is not None:
+            x = np.where(there, x, np.nan)
+            known = values(batch[1], np.uint8).astype(bool) if len(batch) > 1 else None
+        return bins(self.edges, x, there, known)
+
+
+def values(column: pa.Array, kind: type[Plain]) -> npt.NDArray[Plain]:
+    """The numbers of a column as they lie in memory; anything where there is none. Arrow's own way imports pandas."""
+    found = np.frombuffer(column.buffers()[1], dtype=kind) if len(column) else np.zeros(0, dtype=kind)
+    return found[column.offset : column.offset + len(column)]
+
+
+def valid(column: pa.Array) -> npt.NDArray[np.bool_] | None:
+    """Where a column has a value; None for everywhere."""
+    if not column.null_count:
+        return None
+    bits = np.unpackbits(np.frombuffer(column.buffers()[0], dtype=np.uint8), bitorder="little")
+    return bits[column.offset : column.offset + len(column)].astype(bool)
+
+
+def feed(columns: Columns, asked: Code) -> Feed:
+    """How a code is read: bins from the number itself, everything else as DuckDB tells it."""
+    if not isinstance(asked, Bins):
+        values = len(asked.values) + 1 if isinstance(asked, Values) else 2
+        return Feed((code(columns, asked),), None, values - LOWEST)
+    shown = [number(columns, asked.of)]
+    if not (isinstance(asked.of, Number) and columns.family(asked.of.column) in _PLAIN):
+        shown.append(f"({present(columns, asked.of)})::UTINYINT")  # what is there may be no number
+    return Feed(tuple(shown), Edges(asked.edges), len(asked.edges) + 1 - LOWEST)
+
+
+def counts(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Columns, query: CountQuery, asked: Sequence[Question]
+) -> tuple[list[Mapping[tuple[int, ...], int]], Tally]:
+    """Count every question in one scan.
+
+    Args:
+        connection: Where the table is.
+        table: What stands after FROM.
+        columns: Its columns, with all that must be made of its rows.
+        query: The windows and the clocks.
+        asked: The questions, each once.
+
+    Returns:
+        The answers in the order of the questions, and a tally that has none.
+    """
+    feeds = {one: feed(columns, one) for one in dict.fromkeys(code for question in asked for code in question.codes)}
+    order = {one: at for at, one in enumerate(feeds)}
+    cuts = np.array([to_micros(cut) for cut in query.cuts], dtype=np.int64)
+    places, windows = Places(cuts), len(query.cuts) - 1
+    counters = [
+        Counter(one.clock, tuple(order[c] for c in one.codes), tuple(feeds[c].size for c in one.codes), windows)
+        for one in asked
+    ]
+    clocks = _clocks(columns, query, asked)
+    shown = [*clocks, *(expression for one in feeds.values() for expression in one.shown)]
+    statement = f"SELECT {', '.join(f'{x} AS s{i}' for i, x in enumerate(shown))} FROM {table}"
+    for batch in connection.sql(statement).to_arrow_reader(BATCH_ROWS):
+        _add(batch.columns, len(clocks), list(feeds.values()), places, counters)
+    rows = tuple(
+        WindowRows(n, to_time(first), to_time(last)) if n else WindowRows(0)
+        for n, first, last in zip(places.rows.tolist(), places.first.tolist(), places.last.tolist(), strict=True)
+    )
+    tally = Tally(rows, {}, before=places.before, after=places.after, undated=places.undated)
+    return [counter.answer() for counter in counters], tally
+
+
+def _clocks(columns: Columns, query: CountQuery, asked: Sequence[Question]) -> tuple[str, ...]:
+    """The times that put a row into a window: when it was answered, and, where asked for, when its label came."""
+    clock = micros(columns, query.time)
+    shown = [f"coalesce({clock}, {UNDATED})"]
+    if any(question.clock == "label" for question in asked):
+        came = clock if query.label_time is None else f"greatest({clock}, {micros(columns, query.label_time)})"
+        known = f"{text(columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} IS NOT NULL"
+        shown.append(f"coalesce(CASE WHEN {known} THEN {came} END, {UNDATED})")
+    return tuple(shown)
+
+
+def _add(
+    batch: Sequence[pa.Array], clocks: int, feeds: Sequence[Feed], places: Places, counters: Sequence[Counter]
+) -> None:
+    times: list[npt.NDArray[np.int64]] = [values(column, np.int64) for column in batch[:clocks]]
+    places.see(times[0])
+    windows = [places.of(one) for one in times]
+    codes, at = [], clocks
+    for one in feeds:
+        codes.append(one.codes(batch[at : at + len(one.shown)]))
+        at += len(one.shown)
+    for counter in counters:
+        window, span = windows[0 if counter.clock == "time" else -1]
+        counter.add(window, codes, span)
+
+
+def spread(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Columns, of: Quantity, quantiles: Sequence[float]
+) -> Profile | None:
+    """How a quantity is distributed, exactly, by sorting its values; None where they are more than `MOST_SORTED`."""
+    shown = f"{number(columns, of)} + 0.0::DOUBLE AS x, ({present(columns, of)})::UTINYINT AS there"
+    finite: list[npt.NDArray[np.float64]] = []
+    rows = missing = infinite = unreadable = 0
+    for batch in connection.sql(f"SELECT {shown} FROM {table}").to_arrow_reader(MOST_SORTED):
+        rows += len(batch)
+        if rows > MOST_SORTED:
+            return None
+        x, has = values(batch.column(0), np.float64), valid(batch.column(0))
+        if has is not None:
+            unreadable += int((values(batch.column(1), np.uint8)[~has]).sum())
+            missing += len(x) - int(has.sum())
+            x = x[has]
+        good = x[np.isfinite(x)]
+        nothing = int(np.isnan(x).sum())
+        missing += nothing
+        infinite += len(x) - len(good) - nothing
+        finite.append(good)
+    ordered = np.sort(np.concatenate([np.zeros(0), *finite]))
+    n = len(ordered)
+    # The place of a quantile as DuckDB and Spark find it.
+    places = [max(1, n - int(np.floor(n - n * float(q)))) - 1 for q in quantiles]
+    return Profile(
+        rows=rows,
+        missing=missing - unreadable,
+        infinite=infinite,
+        unreadable=unreadable,
+        distinct=int(np.count_nonzero(np.diff(ordered))) + 1 if n else 0,
+        quantiles=tuple(float(ordered[place]) for place in places) if n else (),
+        least=float(ordered[0]) if n else None,
+        most=float(ordered[-1]) if n else None,
+    )
