@@ -6,8 +6,9 @@ import csv
 import glob
 import gzip
 import io
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +22,13 @@ CSV: Final = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 HEAD_BYTES: Final = 1 << 20
 DELIMITERS: Final = ",;\t|"
 
-# Only files that the Recorder names itself hold just the rows of their hour.
-_HOUR = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/hour=(\d{2})/[0-9a-f]{32}\.parquet$")
+REPLACED: Final = ".replaced.json"
+"""In a recorded day: which files hold the rows of which others, that are still there for whoever reads them now."""
+
+# Only files that the Recorder names itself hold just the rows of their hour, or of their day when it was compacted.
+RECORDED: Final = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})/(?:hour=(\d{2})/)?[0-9a-f]{32}\.parquet$")
+_WITHIN = re.compile(r"(?:hour=[0-9]{2}/)?[0-9a-f]{32}\.parquet")
+_DAY = re.compile(r"^(.*/)?date=\d{4}-\d{2}-\d{2}(?=/)")
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -58,8 +64,9 @@ def find(source: Source, *, since: datetime | None = None, until: datetime | Non
             if not file.endswith(PARQUET + CSV):
                 raise TableError(f"{file} is neither CSV nor Parquet by its name; give a .csv or .parquet file")
             found[file] = None
-    kept = tuple(file for file in found if _may_hold(file, since, until))
-    return kept or tuple(found)[-1:]  # one file at least, to know the columns
+    there = without_replaced(found)
+    kept = tuple(file for file in there if _may_hold(file, since, until))
+    return kept or tuple(there)[-1:]  # one file at least, to know the columns
 
 
 def _expand(path: str) -> list[str]:
@@ -83,15 +90,65 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _may_hold(file: str, since: datetime | None, until: datetime | None) -> bool:
-    match = _HOUR.search(Path(file).as_posix())
-    if match is None:
-        return True
+def without_replaced(files: Iterable[str]) -> tuple[str, ...]:
+    """Leave out files whose rows are in another file of the same listing: compaction keeps them for a while.
+
+    Args:
+        files: A listing that was made before this call.
+
+    Raises:
+        TableError: When what compaction has written down cannot be read.
+    """
+    listed = dict.fromkeys(files)
+    left = dict(listed)
+    days = {match[0] for file in listed if (match := _DAY.match(file)) is not None}
+    for day in days:
+        for merged, old in replaced(Path(day)).items():
+            if f"{day}/{merged}" in listed:
+                for name in old:
+                    left.pop(f"{day}/{name}", None)
+    return tuple(left)
+
+
+def replaced(day: Path) -> Mapping[str, Sequence[str]]:
+    """Which files of a recorded day hold the rows of which others, as names within the day.
+
+    Raises:
+        TableError: When what compaction has written down cannot be read.
+    """
     try:
-        start = datetime.fromisoformat(f"{match[1]}T{match[2]}:00:00").replace(tzinfo=UTC)
-    except ValueError:
+        found = json.loads((day / REPLACED).read_bytes())["replaced"]
+        names = {str(merged): [str(name) for name in old] for merged, old in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise TableError(f"{day / REPLACED} cannot be read ({type(err).__name__}): restore it from a backup") from err
+    for merged, old in names.items():
+        for name in (merged, *old):  # these are removed one day: no name may lead elsewhere
+            if _WITHIN.fullmatch(name) is None:
+                raise TableError(
+                    f"{day / REPLACED} names {name!r}, which is no file of a recorded day: somebody edited it"
+                )
+    return names
+
+
+def recorded_span(file: str) -> tuple[datetime, datetime] | None:
+    """From when to when a Recorder's file has rows, by its name; None for any other file."""
+    match = RECORDED.search(Path(file).as_posix())
+    if match is None:
+        return None
+    try:
+        start = datetime.fromisoformat(f"{match[1]}T{match[2] or '00'}:00:00").replace(tzinfo=UTC)
+        return start, start + (timedelta(hours=1) if match[2] else timedelta(days=1))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _may_hold(file: str, since: datetime | None, until: datetime | None) -> bool:
+    span = recorded_span(file)
+    if span is None:
         return True
-    return not ((since is not None and start + timedelta(hours=1) <= since) or (until is not None and start >= until))
+    return not ((since is not None and span[1] <= since) or (until is not None and span[0] >= until))
 
 
 def read_head(path: str) -> CsvFile:

@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assay.engines.files import RECORDED as RECORDED_FILE
+from assay.engines.files import without_replaced
 from assay.errors import StorageError, TableError
 from assay.findings import Finding, Severity
 from assay.monitoring.rows import TIME, column_of
@@ -84,11 +86,16 @@ def write_whole(table: pa.Table, path: Path) -> None:
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    synced(path.parent)
+
+
+def synced(folder: Path) -> None:
+    """Bring the names in a folder to the disk as well."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the name as well
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def _repeating(table: pa.Table) -> list[str]:
@@ -96,22 +103,48 @@ def _repeating(table: pa.Table) -> list[str]:
     return [field.name for field in table.schema if field.name != "request_id" and not pa.types.is_floating(field.type)]
 
 
-def write_table(folder: Path, table: pa.Table, name: str) -> None:
-    """Write rows into the partitions of their hours.
+def by_hour(table: pa.Table) -> list[pa.Table]:
+    """Rows apart by the hour of their time.
+
+    Args:
+        table: Has a column ``time`` of timestamps in UTC.
+    """
+    hours = pc.floor_temporal(table["time"], unit="hour")
+    every = pc.unique(hours)
+    if len(every) == 1:
+        return [table]
+    return [table.filter(pc.equal(hours, hour)) for hour in every]
+
+
+def write_hour(folder: Path, table: pa.Table, name: str) -> None:
+    """Write rows of one hour into its partition.
 
     Args:
         folder: Where the partitions are.
-        table: Has a column ``time`` of timestamps in UTC.
-        name: Name of the files: the same rows under the same name are there once.
+        table: As `by_hour` gives them.
+        name: Name of the file: the same rows under the same name are there once.
 
     Raises:
-        OSError: The disk refused; some partitions may be there already, and are written again under the same name.
+        OSError: The disk refused.
     """
-    hours = pc.floor_temporal(table["time"], unit="hour")
-    every = pc.unique(hours).to_pylist()
-    for hour in every:
-        part = table if len(every) == 1 else table.filter(pc.equal(hours, pa.scalar(hour, TIME)))
-        write_whole(part, folder / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}" / f"{name}.parquet")
+    hour = table["time"][0].as_py()
+    write_whole(table, folder / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}" / f"{name}.parquet")
+
+
+def recorded_files(folder: Path, days: str = "date=*") -> list[Path]:
+    """The files of a Recorder's folder that hold rows, in the order of their names; read these, not all there are.
+
+    A file whose rows are in another one now is left out: compaction keeps it for whoever has begun to read it.
+
+    Args:
+        folder: A Recorder's folder.
+        days: Pattern of the days wanted.
+
+    Raises:
+        TableError: When what compaction has written down cannot be read.
+    """
+    every = sorted(str(path) for path in folder.glob(f"{days}/**/*.parquet") if RECORDED_FILE.search(path.as_posix()))
+    return [Path(path) for path in without_replaced(every)]
 
 
 def write_labels(folder: Path, labels: Sequence[Label], name: str) -> None:
@@ -145,11 +178,11 @@ def settle(folder: Path) -> Settled:
     if not folder.is_dir():
         raise StorageError(f"there is no folder {folder} to settle labels in")
     try:
-        with _alone(folder):
+        with alone(folder):
             files = sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
             labels, findings = _read_labels(files)
             joined: set[str] = set()
-            for path in sorted(folder.glob("date=*/hour=*/*.parquet")) if labels else ():
+            for path in recorded_files(folder) if labels else ():
                 joined |= _join(path, labels, findings)
             left = [one for request_id, one in labels.items() if request_id not in joined]
             if files and (joined or len(files) > 1):
@@ -163,8 +196,8 @@ def settle(folder: Path) -> Settled:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two processes must not replace one partition at the same time: the later would lose labels."""
+def alone(folder: Path) -> Iterator[None]:
+    """Two processes must not replace one partition at the same time: the later would lose rows or labels."""
     with (folder / ".settle.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from assay.errors import StorageError
 from assay.frameworks.base import Predictor
-from assay.monitoring.partitions import Label, write_labels, write_table
+from assay.monitoring.partitions import Label, by_hour, write_hour, write_labels
 from assay.monitoring.recording import P, R, Watched, recorded
 from assay.monitoring.rows import STEPS, TIME, as_table, filled, fresh_ids, hand_over, instant, instants, together
 
@@ -253,7 +253,7 @@ class Recorder:
                 batches, self._failed = self._failed, []
             tables += self._queued()
             if tables:
-                batches = [*batches, (uuid.uuid4().hex, together(tables))]
+                batches += [(uuid.uuid4().hex, part) for part in by_hour(together(tables))]
             self._error = None
             failed = [batch for batch in batches if not self._write(*batch)]
             kept_labels = bool(labels) and not self._write_labels(labels)
@@ -358,7 +358,7 @@ class Recorder:
 
     def _write(self, name: str, table: pa.Table) -> bool:
         try:
-            write_table(self._folder, table, name)
+            write_hour(self._folder, table, name)
         except (OSError, pa.ArrowException) as err:
             return self._refused(err, table.num_rows)
         return True
