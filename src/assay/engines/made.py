@@ -53,7 +53,8 @@ class TextFigure:
             ``digits`` (0 to 9), ``spaces`` (ASCII white space) and ``beyond-ascii``: shares, 0 to 1. ``variety``:
             effective number of different characters in the first `VARIETY_HEAD`, ``1 / sum p^2`` (Hill 1973, order
             2), an entropy without logarithms. ``tokens``: how many. ``unseen``: the share of them that the
-            vocabulary lacks, 0 to 1; 0 without tokens.
+            vocabulary lacks, 0 to 1; 0 without tokens; nothing of the texts that vocabularies are made of, which
+            are those whose MD5 begins with 0.
         seen: The vocabulary, `SKETCH_BITS` bits in hexadecimal, for ``unseen``.
     """
 

@@ -16,7 +16,7 @@ from assay.errors import BaselineError, ConfigError, TableError
 from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE
 from assay.monitoring.estimate import Calibration, learn_calibration
-from assay.monitoring.learning import Task, learn_signals
+from assay.monitoring.learning import TASKS, Task, learn_signals
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.windows import count, parse_window
@@ -31,7 +31,7 @@ class Baseline:
 
     Attributes:
         schema: What the columns mean.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression``, ``ranking`` or ``binary``.
         window: How windows are cut.
         created: When it was learned, as UTC text.
         families: The columns of the table it was learned from, by the family of their type.
@@ -55,8 +55,8 @@ class Baseline:
     def __post_init__(self) -> None:
         if not self.specs or not self.windows or not any(window.rows for window in self.windows):
             raise BaselineError("a baseline needs signals and at least one window with rows")
-        if self.task not in {"classification", "regression"}:
-            raise BaselineError(f"found the task {self.task!r}; it is classification or regression")
+        if self.task not in TASKS:
+            raise BaselineError(f"found the task {self.task!r}; it is one of {', '.join(TASKS)}")
 
     @classmethod
     def learn(

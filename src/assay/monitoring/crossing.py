@@ -33,7 +33,7 @@ def cross(
     Raises:
         TableError: When the table cannot be read.
     """
-    slices = [spec for spec in singles if spec.family == "slices" and spec.slice]
+    slices = [spec for spec in singles if spec.family == "slices" and spec.kind == "rate" and spec.slice]
     values: dict[str, list[str]] = {}
     for spec in slices:
         values.setdefault(spec.column, []).append(spec.values[0])

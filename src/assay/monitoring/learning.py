@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from assay.engines.base import ColumnFamily, Distance, Engine, Gap, Number, Profile, Quantity, Source, Text
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
+from assay.monitoring import scores, texts, vectors
+from assay.monitoring.bins import QUANTILES, edges_of, middle
 from assay.monitoring.crossing import cross
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import Family, SignalSpec
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "ranking", "binary"]
 
-BINS: Final = 20
-"""Quantile bins of a number; the two beyond the observed range come on top."""
+TASKS: Final = get_args(Task)
 TOP: Final = 20
 """Listed values of a category or a slice."""
 CLASSES: Final = 50
@@ -25,12 +25,10 @@ FEWEST: Final = 20
 """Rows of a class or a slice below which it is not watched by itself: too few to know its rate."""
 LATENCIES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
-_QUANTILES: Final = (*(i / BINS for i in range(1, BINS)), 0.95, 0.99)
 _NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 _IDENTIFIER_ROWS: Final = 100
 _IDENTIFIER_SHARE: Final = 0.5
 _DENSE: Final = 1.1
-_TINY: Final = 1e-300
 
 
 def learn_signals(
@@ -43,31 +41,38 @@ def learn_signals(
         source: Rows of when the model was known to work.
         schema: What the columns mean.
         families: The columns of the table.
-        task: Whether predictions are classes or numbers.
+        task: Whether predictions are classes, numbers, scores that rank, or scores of one of two classes.
 
     Raises:
         BaselineError: When there are no rows, or one class only.
         TableError: When the table cannot be read.
     """
     asked = _quantities(schema, families, task)
-    known = engine.profile(source, asked, quantiles=_QUANTILES, top=CLASSES)
+    known = engine.profile(source, asked, quantiles=QUANTILES, top=CLASSES)
     findings: list[Finding] = []
     specs = [SignalSpec("volume", "service", "volume", "")]
     for column in schema.features_of(families):
         if column not in families:
             continue
-        why = None if schema.features is not None else _unwatched(families[column], known.get(f"feature {column}"))
+        profile = known.get(f"feature {column}")
+        made = _made_signals(engine, source, column, families[column], profile, told=column in schema.texts)
+        if made:
+            specs += made
+            continue
+        why = None if schema.features is not None else _unwatched(families[column], profile)
         if why is not None:
             findings.append(Finding("column.not-watched", column, Severity.INFO, f"column {column!r} {why}"))
-        profile = known.get(f"feature {column}") if why is None else None
-        specs += _input_signals(column, families[column], profile)
+        specs += _input_signals(column, families[column], profile if why is None else None)
     specs += _answer_signals(schema, families, known, task)
     specs += _performance_signals(schema, known, task)
+    if task == "ranking" and schema.query is None:
+        detail = "no column says which rows are of one query: how well they are ranked is not watched"
+        findings.append(Finding("ranking.no-query", "query", Severity.WARNING, detail))
     crossed, left = cross(engine, source, schema, specs)
     return (*specs, *crossed), (*findings, *left)
 
 
-def _quantities(
+def _quantities(  # noqa: C901 - a table of cases
     schema: PredictionSchema, families: Mapping[str, ColumnFamily], task: Task
 ) -> dict[str, Quantity | Text]:
     """What must be known of the table, by the names that the other functions here look for."""
@@ -85,9 +90,10 @@ def _quantities(
         asked["prediction"] = (Text if task == "classification" else Number)(there["prediction"])
     if "prediction" in there and "label" in there:
         both = (there["prediction"], there["label"])
+        asked |= scores.quantities(schema, task, families)
         if task == "regression":
             asked["error"] = Distance(*both)
-        else:
+        elif task == "classification":
             asked["label"] = Text(there["label"])
             if "confidence" in there:
                 asked["gap"] = Gap(there["confidence"], *both)
@@ -111,22 +117,25 @@ def _unwatched(family: ColumnFamily, profile: Profile | None) -> str | None:
     return None
 
 
-def edges_of(profile: Profile, *, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
-    """Ends of bins: the observed quantiles, and the observed range, so that the outer bins are what is beyond it.
-
-    Args:
-        profile: Of a number.
-        low: Smallest possible value: no bin lies below it.
-        high: Largest possible value.
-    """
-    if profile.least is None or profile.most is None:
+def _made_signals(
+    engine: Engine,
+    source: Source,
+    column: str,
+    family: ColumnFamily,
+    profile: Profile | None,
+    *,
+    told: bool,
+) -> tuple[SignalSpec, ...]:
+    """The signals of a column of vectors or texts; none where it holds neither, or too little of it."""
+    if family == "vector":
+        return vectors.learn(engine, source, column)
+    if family != "text" or profile is None:
         return ()
-    below = min(math.nextafter(profile.least, -math.inf), profile.least if abs(profile.least) > _TINY else -_TINY)
-    inner = {*profile.quantiles[: BINS - 1], profile.most}
-    edges = {edge + 0.0 for edge in inner if low <= edge <= high and math.isfinite(edge)}
-    if below >= low and math.isfinite(below):
-        edges.add(below)
-    return tuple(sorted(edges))
+    there = profile.rows - profile.missing
+    different = there >= _IDENTIFIER_ROWS and profile.distinct > _IDENTIFIER_SHARE * there
+    if told or (different and texts.is_prose(engine, source, column)):
+        return texts.learn(engine, source, column)
+    return ()
 
 
 def _input_signals(column: str, family: ColumnFamily, profile: Profile | None) -> Iterator[SignalSpec]:
@@ -156,14 +165,14 @@ def _answer_signals(
     if "prediction" in known:
         column, profile = schema.prediction, known["prediction"]
         values = tuple(value for value, _ in profile.top) if task == "classification" else ()
-        edges = edges_of(profile) if task == "regression" else ()
+        edges = edges_of(profile) if task != "classification" else ()
         if task == "classification" and profile.distinct < 2:  # noqa: PLR2004 - one class tells nothing
             raise BaselineError(
                 f"column {column!r} has {'no' if not values else 'one'} class in the reference: "
                 "give rows in which the model told classes apart"
             )
-        if task == "regression" and not edges:
-            raise BaselineError(f"column {column!r} has no numbers in the reference, but the task is a regression")
+        if task != "classification" and not edges:
+            raise BaselineError(f"column {column!r} has no numbers in the reference, but the task is {task}")
         kind: Literal["values", "ordered"] = "values" if values else "ordered"
         yield SignalSpec("prediction", "outputs", kind, column, edges=edges, values=values)
         yield SignalSpec("prediction:null", "outputs", "rate", column, edges=edges, values=values, sides="up")
@@ -173,7 +182,7 @@ def _answer_signals(
             yield SignalSpec("confidence", "outputs", "ordered", schema.confidence, edges=edges)
     if "latency_s" in known and schema.latency_s is not None and known["latency_s"].quantiles:
         for word, share in LATENCIES.items():
-            limit = known["latency_s"].quantiles[_QUANTILES.index(share)]
+            limit = known["latency_s"].quantiles[QUANTILES.index(share)]
             yield SignalSpec(f"latency_s:{word}", "service", "rate", schema.latency_s, edges=(limit,), sides="up")
     if schema.error in families and schema.error is not None:
         yield SignalSpec("failures", "service", "rate", schema.error, sides="up")
@@ -183,9 +192,12 @@ def _performance_signals(schema: PredictionSchema, known: Mapping[str, Profile],
     """Errors overall, per class and per slice; a regression's are distances, and parts are watched at their p95."""
     limit: tuple[float, ...] = ()
     if task == "regression" and "error" in known and known["error"].quantiles:
-        edges = edges_of(known["error"], low=0.0)
-        yield SignalSpec("error", "errors", "ordered", schema.label or "", edges=edges, sides="up")
-        limit = (known["error"].quantiles[_QUANTILES.index(0.95)],)
+        edges, span = edges_of(known["error"], low=0.0), middle(known["error"], low=0.0)
+        floor = schema.tolerance if span is not None else None
+        label = schema.label or ""
+        yield SignalSpec("error", "errors", "ordered", label, edges=edges, sides="up", span=span, tolerance=floor)
+        yield from scores.residuals(schema, known)
+        limit = (known["error"].quantiles[QUANTILES.index(0.95)],)
     elif task == "classification" and "label" in known and known["label"].distinct:
         label = schema.label or ""
         if known["label"].distinct < 2:  # noqa: PLR2004 - one class tells nothing
@@ -196,6 +208,7 @@ def _performance_signals(schema: PredictionSchema, known: Mapping[str, Profile],
             yield SignalSpec("calibration", "errors", "ordered", schema.confidence or "", edges=gaps, sides="up")
         yield from _parts(label, known["label"], (), "classes")
     else:
+        yield from scores.rankings(schema, known) if task == "ranking" else scores.binaries(schema, known)
         return
     for column in schema.slices:
         if f"slice {column}" in known:

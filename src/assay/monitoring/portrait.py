@@ -55,9 +55,12 @@ def tolerances(watched: Sequence[Watched], floors: Floors) -> Mapping[str, Inter
 def _room(spec: SignalSpec, value: float, floors: Floors) -> float:
     if spec.kind == "rate":
         return max(floors.rate_relative * min(value, 1 - value), floors.rate_points)
-    if spec.kind == "ordered" and spec.family in {"outputs", "errors"}:
+    if spec.tolerance is not None:
+        return spec.tolerance
+    if spec.kind == "ordered" and (spec.family in {"outputs", "errors"} or spec.span is not None):
         values = bin_values(spec)
-        return floors.mean * float(values.max() - values.min())
+        low, high = spec.span or (float(values.min()), float(values.max()))
+        return floors.mean * (high - low)
     return floors.distribution
 
 

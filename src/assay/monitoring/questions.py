@@ -13,6 +13,7 @@ from assay.engines.base import (
     POSITIVE_INFINITY,
     UNREADABLE,
     Bins,
+    Code,
     Distance,
     Failed,
     Gap,
@@ -23,7 +24,9 @@ from assay.engines.base import (
     Values,
     Wrong,
 )
+from assay.engines.made import Along, Difference, DrawnToken, QueryWord, TextFigure
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.scores import FIGURES, NEGATIVES, POSITIVES, of_query
 from assay.monitoring.signals import SignalSpec
 
 ABSENT = frozenset({MISSING, NOT_A_NUMBER, UNREADABLE})
@@ -38,11 +41,13 @@ class Asked:
         question: What is counted. Signals with the same question share one answer.
         bin_of: The bin of the signal that rows with these codes belong to; None for rows it is not about.
         columns: The columns the question needs besides the time.
+        wanted: What a value that cannot be read is not, for a person; empty where that is no fault.
     """
 
     question: Question
     bin_of: Callable[[tuple[int, ...]], int | None]
     columns: tuple[str, ...]
+    wanted: str = "numbers"
 
 
 def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Asked]:
@@ -70,7 +75,9 @@ def _part(spec: SignalSpec) -> tuple[tuple[str, str], ...]:
     return tuple(spec.slice.items()) if spec.slice else ((spec.column, spec.values[0]),)
 
 
-def _ask(spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequence[str]]) -> Asked:
+def _ask(  # noqa: PLR0911 - a table of cases
+    spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequence[str]]
+) -> Asked:
     if spec.name == "failures":
         return _flag(Question(spec.name, (Failed(spec.column),)), (spec.column,))
     if spec.family in {"inputs", "outputs", "service"}:
@@ -80,6 +87,12 @@ def _ask(spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequen
     both = (schema.prediction, schema.label)
     if spec.family in {"classes", "slices"}:
         return _within(spec, listed, both)
+    if spec.name in {POSITIVES, NEGATIVES} or spec.name.startswith("calibration:"):
+        return _of_class(spec, schema.prediction, schema.label)
+    if spec.name in FIGURES:
+        return _of_queries(spec, schema)
+    if spec.name == "residual":
+        return _binned(spec, Difference(schema.label, schema.prediction), "label", both)
     if spec.name == "calibration" and schema.confidence is not None:
         return _binned(spec, Gap(schema.confidence, *both), "label", (schema.confidence, *both))
     if spec.kind == "ordered":
@@ -89,7 +102,12 @@ def _ask(spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequen
 
 def _column(spec: SignalSpec) -> Asked:
     """A column's values, or a rate about them. Rates carry the edges or values too, so that all ask the same."""
-    asked = _binned(spec, Number(spec.column), "time", (spec.column,)) if spec.edges else _listed(spec)
+    of = spec.of if isinstance(spec.of, TextFigure | Along) else Number(spec.column)
+    asked = _binned(spec, of, "time", (spec.column,)) if spec.edges else _listed(spec)
+    if isinstance(of, Along):
+        asked = replace(asked, wanted="vectors of the baseline's length")
+    elif isinstance(of, TextFigure):  # the texts that a vocabulary is made of have no unseen share, by design
+        asked = replace(asked, wanted="" if of.figure == "unseen" else "texts")
     if spec.kind == "rate" and spec.name.endswith(":null"):
         return replace(asked, bin_of=_is_absent)
     if spec.kind == "rate" and spec.name.endswith(":infinite"):
@@ -101,8 +119,16 @@ def _column(spec: SignalSpec) -> Asked:
 
 
 def _within(spec: SignalSpec, listed: Mapping[str, Sequence[str]], both: tuple[str, str]) -> Asked:
-    """Wrong answers among the rows that have one value in each of some columns; a regression's, beyond its edge."""
-    wrong = Bins(Distance(*both), spec.edges) if spec.edges else Wrong(*both)
+    """Wrong answers among the rows that have one value in each of some columns; a regression's, beyond its edge.
+
+    Of an ordered signal, what those rows miss by.
+    """
+    if spec.kind == "ordered":
+        inner = _binned(spec, Difference(both[1], both[0]), "label", both)
+        wrong: Code = inner.question.codes[0]
+    else:
+        inner = None
+        wrong = Bins(Distance(*both), spec.edges) if spec.edges else Wrong(*both)
     part = _part(spec)
     values = [tuple(sorted(set(listed[column]))) for column, _ in part]
     places = tuple(known.index(value) for known, (_, value) in zip(values, part, strict=True))
@@ -112,6 +138,8 @@ def _within(spec: SignalSpec, listed: Mapping[str, Sequence[str]], both: tuple[s
     def bin_of(codes: tuple[int, ...]) -> int | None:
         if codes[:-1] != places:
             return None
+        if inner is not None:
+            return inner.bin_of(codes[-1:])
         if codes[-1] == POSITIVE_INFINITY:
             return 1
         return codes[-1] if codes[-1] >= 0 else None
@@ -119,12 +147,39 @@ def _within(spec: SignalSpec, listed: Mapping[str, Sequence[str]], both: tuple[s
     return Asked(question, bin_of, (*(column for column, _ in part), *both))
 
 
+def _of_class(spec: SignalSpec, score: str, label: str) -> Asked:
+    """Scores of the rows of one of two classes; or of the rows of one tenth of the scores, which are positive."""
+    question = Question(spec.name, (Values(Text(label), spec.values), Bins(Number(score), spec.edges)), "label")
+    ends = {NEGATIVE_INFINITY: 0, POSITIVE_INFINITY: len(spec.edges)}
+
+    def bin_of(codes: tuple[int, ...]) -> int | None:
+        place = ends.get(codes[1], codes[1])
+        if place < 0 or codes[0] < 0:
+            return None
+        if spec.kind == "ordered":
+            return place if (codes[0] == 0) == (spec.name == POSITIVES) else None
+        return int(codes[0] == 0) if place == 1 else None
+
+    return Asked(question, bin_of, (label, score))
+
+
+def _of_queries(spec: SignalSpec, schema: PredictionSchema) -> Asked:
+    """A figure of each query, told once at one of its rows."""
+    word: QueryWord = "ndcg" if spec.name == "ndcg" else "mrr"
+    of = of_query(schema, word)
+    if of is None:
+        raise ValueError(f"signal {spec.name} needs a query column")
+    columns = (of.query, of.score, of.label, *((of.label_time,) if of.label_time else ()))
+    return _binned(spec, of, "label", columns)
+
+
 def _flag(question: Question, columns: tuple[str, ...]) -> Asked:
     return Asked(question, lambda codes: codes[0] if codes[0] >= 0 else None, columns)
 
 
 def _listed(spec: SignalSpec) -> Asked:
-    question = Question(spec.name, (Values(Text(spec.column), spec.values),))
+    of = spec.of if isinstance(spec.of, DrawnToken) else Text(spec.column)
+    question = Question(spec.name, (Values(of, spec.values),))
     return Asked(question, lambda codes: codes[0] if codes[0] >= 0 else None, (spec.column,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -20,6 +21,7 @@ ROLES = (
     "model",
     "request_id",
     "client",
+    "query",
 )
 NEEDED = ("time", "prediction", "slice", "feature")
 
@@ -30,7 +32,7 @@ class PredictionSchema:
 
     Attributes:
         time: When the request was answered. Times without a zone are UTC.
-        prediction: The predicted class, or the predicted number.
+        prediction: The predicted class, the predicted number, or the score.
         confidence: Probability of the predicted class, in [0, 1].
         latency_s: How long the answer took, in seconds.
         error: What failed: empty, false, zero or null where nothing did.
@@ -39,8 +41,12 @@ class PredictionSchema:
         model: Root digest of the model that answered.
         request_id: Identifies a request, so that its label finds it.
         client: Who asked.
+        query: What the rows of one ranked list share.
         slices: Columns whose single values are watched on their own: features, or the client.
         features: The model's inputs; None stands for every column without a role.
+        texts: Inputs watched as texts (length, characters, tokens) and not as categories.
+        positive: The label, as text, of what a score is high for; None for whichever of 1, true and yes occurs.
+        tolerance: How much a regression's mean error may move without mattering, in the unit of the label.
     """
 
     time: str
@@ -53,10 +59,14 @@ class PredictionSchema:
     model: str | None = None
     request_id: str | None = None
     client: str | None = None
+    query: str | None = None
     slices: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
+    texts: tuple[str, ...] = ()
+    positive: str | None = None
+    tolerance: float | None = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901 - a list of mistakes
         if not self.time or not self.prediction:
             raise ConfigError("the columns `time` and `prediction` must be named")
         if self.label_time is not None and self.label is None:
@@ -66,12 +76,17 @@ class PredictionSchema:
             if column in players:
                 raise ConfigError(f"column {column!r} cannot be both `{players[column]}` and `{role}`")
             players[column] = role
-        for what, columns in (("slices", self.slices), ("features", self.features or ())):
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise ConfigError(f"`tolerance` is {self.tolerance}, a number from 0 in the unit of the label is wanted")
+        inputs = (("slices", self.slices), ("features", self.features or ()), ("texts", self.texts))
+        for what, columns in inputs:
             if len(set(columns)) != len(columns):
                 raise ConfigError(f"`{what}` names a column twice")
             for column in columns:
-                if what == "features" and column in players:
+                if what != "slices" and column in players:
                     raise ConfigError(f"column {column!r} cannot be both `{players[column]}` and a feature")
+                if what == "texts" and self.features is not None and column not in self.features:
+                    raise ConfigError(f"`texts` names {column!r}, which is not among `features`")
 
     def roles(self) -> dict[str, str]:
         """The columns that have a role, by role."""
@@ -98,7 +113,7 @@ class PredictionSchema:
         """
         wanted = [(role, column) for role, column in self.roles().items() if role not in optional]
         wanted += [("slice", column) for column in self.slices]
-        wanted += [("feature", column) for column in self.features or () if column not in self.slices]
+        wanted += [("feature", column) for column in self.features or self.texts if column not in self.slices]
         return tuple(
             Finding(
                 rule="column.missing",
@@ -115,7 +130,12 @@ class PredictionSchema:
     def to_json(self) -> dict[str, object]:
         """The schema as JSON types; `PredictionSchema.parse` reads it back."""
         features = None if self.features is None else list(self.features)
-        return {role: getattr(self, role) for role in ROLES} | {"slices": list(self.slices), "features": features}
+        body = {role: getattr(self, role) for role in ROLES} | {"slices": list(self.slices), "features": features}
+        # Only where they are said: baselines that say nothing of them keep their digest.
+        later = {"texts": list(self.texts), "positive": self.positive, "tolerance": self.tolerance}
+        if body["query"] is None:
+            del body["query"]
+        return body | {key: value for key, value in later.items() if value not in (None, [])}
 
     @classmethod
     def parse(cls, data: object) -> PredictionSchema:
@@ -132,14 +152,20 @@ class PredictionSchema:
             if column is not None and not isinstance(column, str):
                 raise ConfigError(f"`{role}` must be the name of a column")
             roles[role] = column
-        slices, features = data.get("slices") or (), data.get("features")
-        for what, value in (("slices", slices), ("features", features or ())):
+        slices, features, texts = data.get("slices") or (), data.get("features"), data.get("texts") or ()
+        for what, value in (("slices", slices), ("features", features or ()), ("texts", texts)):
             if not isinstance(value, list | tuple) or not all(isinstance(c, str) for c in value):
                 raise ConfigError(f"`{what}` must be a list of column names")
+        positive, tolerance = data.get("positive"), data.get("tolerance")
+        if not isinstance(positive, str | None) or isinstance(tolerance, bool | str):
+            raise ConfigError("`positive` must be a label as text, and `tolerance` a number")
         return cls(
             time=roles.pop("time") or "",
             prediction=roles.pop("prediction") or "",
             **roles,
             slices=tuple(cast("list[str]", slices)),
             features=None if features is None else tuple(cast("list[str]", features)),
+            texts=tuple(cast("list[str]", texts)),
+            positive=positive,
+            tolerance=None if tolerance is None else float(cast("float", tolerance)),
         )

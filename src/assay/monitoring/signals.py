@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import BaselineError
+from assay.monitoring.quantities import Of, parse, to_json, worded
 
 Family = Literal["inputs", "outputs", "service", "errors", "classes", "slices"]
 Kind = Literal["ordered", "values", "rate", "volume"]
@@ -44,6 +45,10 @@ class SignalSpec:
         sides: Which direction is harmful. For a rate ``up`` means more events.
         slice: The rows it is restricted to, as ``{column: value}``; None for all rows.
         hard: A declared limit: one window alone may raise the alarm.
+        of: What of the column is counted, when it is more than its value: a figure of a text, a vector's length
+            along a direction.
+        span: Where the mean of an ordered signal is judged: the range its values are clipped to, in its unit.
+        tolerance: How much that mean may move without mattering, in its unit. Then the mean alone is judged.
     """
 
     name: str
@@ -55,6 +60,9 @@ class SignalSpec:
     sides: Sides = "both"
     slice: Mapping[str, str] | None = None
     hard: bool = False
+    of: Of | None = None
+    span: tuple[float, float] | None = None
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -69,6 +77,18 @@ class SignalSpec:
             b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)
         ):
             raise ValueError(f"signal {self.name}: edges must be finite and strictly increasing")
+        if self.span is not None and not -math.inf < self.span[0] < self.span[1] < math.inf:
+            raise ValueError(f"signal {self.name}: a span goes from a finite number to a larger one")
+        if self.tolerance is not None and not (self.span is not None and 0 <= self.tolerance < math.inf):
+            raise ValueError(f"signal {self.name}: a tolerance is at least 0, and of a mean that is judged")
+
+    @property
+    def subject(self) -> str:
+        """What its questions are about, for a person."""
+        if self.of is not None:
+            return worded(self.of)
+        whole = self.family in {"errors", "classes", "slices"} or self.kind == "rate"
+        return self.name if whole else self.column or self.name
 
     @property
     def bins(self) -> int:
@@ -77,7 +97,7 @@ class SignalSpec:
 
     def to_json(self) -> dict[str, object]:
         """The signal as JSON types; `SignalSpec.parse` reads it back."""
-        return {
+        body: dict[str, object] = {
             "name": self.name,
             "family": self.family,
             "kind": self.kind,
@@ -88,6 +108,10 @@ class SignalSpec:
             "slice": None if self.slice is None else dict(self.slice),
             "hard": self.hard,
         }
+        # Only where they are said: baselines that say nothing of them keep their digest.
+        body |= {} if self.of is None else {"of": to_json(self.of)}
+        body |= {} if self.span is None else {"span": list(self.span)}
+        return body | ({} if self.tolerance is None else {"tolerance": self.tolerance})
 
     @classmethod
     def parse(cls, data: object) -> SignalSpec:
@@ -99,6 +123,8 @@ class SignalSpec:
         try:
             raw = cast("Mapping[str, object]", data)
             where = cast("Mapping[str, str] | None", raw["slice"])
+            span = cast("Sequence[float] | None", raw.get("span"))
+            tolerance = cast("float | None", raw.get("tolerance"))
             return cls(
                 name=str(raw["name"]),
                 family=cast("Family", raw["family"]),
@@ -109,8 +135,11 @@ class SignalSpec:
                 sides=cast("Sides", raw["sides"]),
                 slice=None if where is None else {str(k): str(v) for k, v in where.items()},
                 hard=raw["hard"] is True,
+                of=parse(raw["of"], str(raw["column"])) if "of" in raw else None,
+                span=None if span is None else (float(span[0]), float(span[1])),
+                tolerance=None if tolerance is None else float(tolerance),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as err:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as err:
             raise BaselineError(f"a stored signal is malformed: {err}") from err
 
 

@@ -163,7 +163,7 @@ def _about_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Finding, ..
         NOT_A_NUMBER: ("column.nan", Severity.INFO, "NaN: they count as null"),
         NEGATIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
         POSITIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
-        UNREADABLE: ("column.unreadable", Severity.ERROR, "no numbers: they count as null"),
+        UNREADABLE: ("column.unreadable", Severity.ERROR, "no {}: they count as null"),
     }
     rows: dict[tuple[str, str, Severity, str], dict[int, int]] = {}
     for name, one in asked.items():
@@ -174,6 +174,9 @@ def _about_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Finding, ..
             told[code] += n
         for code in told.keys() & kinds.keys():
             rule, severity, said = kinds[code]
+            if code == UNREADABLE and not one.wanted:
+                continue
+            said = said.format(one.wanted)
             # Several signals ask about one column; each is told the same rows.
             rows.setdefault((one.columns[0], rule, severity, said), {})[code] = told[code]
     return tuple(

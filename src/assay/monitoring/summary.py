@@ -11,8 +11,12 @@ import numpy as np
 from assay.inference.intervals import wilson
 from assay.inference.natural import Floats
 from assay.monitoring.detectors.mean import bin_values
+from assay.monitoring.scores import NEGATIVES, POSITIVES, area
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.watching import Watched
+
+AUC = "auc"
+"""The name of the area under the ROC curve among a window's figures."""
 
 _LEVEL = 0.95
 _Z = 1.959963984540054
@@ -39,7 +43,8 @@ class WindowSummary:
             ``latency_s:p95``, ``feature:x:null`` and other rates (shares of rows); ``prediction=...`` (shares);
             ``confidence`` and ``calibration`` (means of the binned values); ``feature:x`` (total variation from the
             baseline, 0 to 1; never exactly 0, because a window is a sample); ``volume`` (rows);
-            ``accuracy:estimated`` (from confidence, see `assay.monitoring.estimate`). A figure without rows is missing.
+            ``accuracy:estimated`` (from confidence, see `assay.monitoring.estimate`); ``residual``, ``ndcg``, ``mrr``
+            (means), ``auc`` (of a score, from its bins). A figure without rows is missing.
     """
 
     start: str
@@ -61,7 +66,19 @@ def summarise(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tu
         for k, counts in enumerate(one.counts):
             if counts.sum() > 0:
                 values[k].update(figures(one.spec, counts, baseline))
+    for k, found in enumerate(_areas(watched, len(windows))):
+        values[k] |= {} if found is None else {AUC: found}
     return tuple(WindowSummary(w.start, w.end, w.rows, v) for w, v in zip(windows, values, strict=True))
+
+
+def _areas(watched: Sequence[Watched], windows: int) -> list[Interval | None]:
+    """The area under the ROC curve of every window: a figure made of two signals, each of which is judged."""
+    by_name = {one.spec.name: one.counts for one in watched}
+    if POSITIVES not in by_name or NEGATIVES not in by_name:
+        return [None] * windows
+    each = zip(by_name[POSITIVES], by_name[NEGATIVES], strict=True)
+    areas = [area(positives, negatives) for positives, negatives in each]
+    return [None if found is None else Interval(*found) for found in areas]
 
 
 def figures(spec: SignalSpec, counts: Floats, baseline: Floats) -> Iterator[tuple[str, Interval]]:
@@ -73,8 +90,9 @@ def figures(spec: SignalSpec, counts: Floats, baseline: Floats) -> Iterator[tupl
         right = spec.name == "error" or spec.name.startswith("accuracy")
         name = "accuracy" if spec.name == "error" else spec.name
         yield name, _rate(float(counts[0 if right else 1]), rows)
-    elif spec.kind == "ordered" and spec.family in ("outputs", "errors"):
-        yield spec.name, _mean(counts, bin_values(spec))
+    elif spec.kind == "ordered" and (spec.family in ("outputs", "errors") or spec.span is not None):
+        values = bin_values(spec)
+        yield spec.name, _mean(counts, values if spec.span is None else np.clip(values, *spec.span))
     elif spec.kind == "values" and spec.family == "outputs":
         for value, n in zip((*spec.values, "(other)"), counts, strict=True):
             yield f"{spec.name}={value}", _rate(float(n), rows)

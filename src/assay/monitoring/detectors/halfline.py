@@ -19,14 +19,14 @@ class HalfLine:
     name = "halfline"
 
     def covers(self, spec: SignalSpec) -> bool:
-        """Ordered signals only."""
-        return spec.kind == "ordered"
+        """Ordered signals; not those whose tolerance is in their unit, which no share can tell."""
+        return spec.kind == "ordered" and spec.tolerance is None
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
         """Two per edge; for a one-sided signal ``up`` (larger numbers) asks only whether fewer stay below."""
         out = []
         for i, edge in enumerate(spec.edges):
-            below, label = tuple(range(i + 1)), f"{spec.column or spec.name} <= {edge:.6g}"
+            below, label = tuple(range(i + 1)), f"{spec.subject} <= {edge:.6g}"
             if spec.sides != "up":
                 out.append(Question(label, below, "up"))
             if spec.sides != "down":

@@ -30,7 +30,7 @@ class SetWatcher:
     def strongest(self, first: int, last: int) -> Question:  # noqa: ARG002 - the shelf's words
         """The set that this start had chosen."""
         bins = tuple(int(i) for i in np.flatnonzero(self.inner.sets[first]))
-        return Question(f"{self.spec.column or self.spec.name} is in {len(bins)} of {self.spec.bins} bins", bins, "up")
+        return Question(f"{self.spec.subject} is in {len(bins)} of {self.spec.bins} bins", bins, "up")
 
 
 class LearnedSet:
@@ -43,8 +43,9 @@ class LearnedSet:
     name = "learnedset"
 
     def covers(self, spec: SignalSpec) -> bool:
-        """Distributions of three bins or more, looked at in both directions."""
-        return spec.kind in ("ordered", "values") and spec.sides == "both" and spec.bins >= _FEWEST_BINS
+        """Distributions of three bins or more, looked at in both directions, but for those with a tolerance."""
+        wide = spec.kind in ("ordered", "values") and spec.bins >= _FEWEST_BINS
+        return wide and spec.sides == "both" and spec.tolerance is None
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
         """What the baseline must know: half-lines of numbers, single values of categories."""

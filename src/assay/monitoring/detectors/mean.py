@@ -42,15 +42,20 @@ class MeanWatcher:
 
 
 class Mean:
-    """The mean of the confidence, by betting on its bins: a small shift of the whole score at once.
+    """The mean of a bounded score, by betting on its bins: a small shift of the whole score at once.
 
-    Promise: that of the shelf, with the floor ``mean``, for streams whose *binned* mean stays within it.
+    Confidence, figures of queries, and errors clipped to where most of the baseline's are.
+
+    Promise: that of the shelf, with the floor ``mean`` or the signal's own tolerance, for streams whose *binned* and
+    clipped mean stays within it.
     """
 
     name = "mean"
 
     def covers(self, spec: SignalSpec) -> bool:
-        """Confidence: ordered, and between 0 and 1."""
+        """Signals that say where their mean is judged, and confidence: ordered, and between 0 and 1."""
+        if spec.span is not None:
+            return spec.kind == "ordered"
         inside = bool(spec.edges) and spec.edges[0] >= 0 and spec.edges[-1] <= 1
         return spec.kind == "ordered" and spec.family == "outputs" and spec.name == "confidence" and inside
 
@@ -65,9 +70,11 @@ class Mean:
     def watch(self, view: View) -> MeanWatcher:
         """Bet on both directions that do harm."""
         spec, known = view.spec, from_half_lines(view.natural)
-        values = np.clip(bin_values(spec), 0.0, 1.0)
-        inner = prepare(view.counts, values, known, floor=view.floors.mean, at=view.at, cap=view.cap, sides=spec.sides)
+        low, high = spec.span or (0.0, 1.0)
+        values = np.clip((bin_values(spec) - low) / (high - low), 0.0, 1.0)
+        floor = view.floors.mean if spec.tolerance is None else spec.tolerance / (high - low)
+        inner = prepare(view.counts, values, known, floor=floor, at=view.at, cap=view.cap, sides=spec.sides)
         middle = int(np.searchsorted(np.cumsum(known.share), 0.5))
         below = tuple(range(min(middle, spec.bins - 2) + 1))
-        label = f"{spec.column or spec.name} <= {spec.edges[len(below) - 1]:.6g}"
+        label = f"{spec.subject} <= {spec.edges[len(below) - 1]:.6g}"
         return MeanWatcher(spec, inner, (Question(label, below, "up"), Question(label, below, "down")))

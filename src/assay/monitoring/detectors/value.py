@@ -24,8 +24,8 @@ class Value:
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
         """Two per value."""
-        labels = [f"{spec.column or spec.name} = {value}" for value in spec.values]
-        labels.append(f"{spec.column or spec.name} is another value than in the baseline")
+        labels = [f"{spec.subject} = {value}" for value in spec.values]
+        labels.append(f"{spec.subject} is another value than in the baseline")
         return tuple(
             Question(label, (i,), side)
             for i, label in enumerate(labels)
