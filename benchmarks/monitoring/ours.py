@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 from counting import Learned, judged
-from results import Job, Record
+from results import Record, Work
 from streams import Change, Nature, Stream
 
 from assay.monitoring.alarms import Alarm
@@ -46,7 +46,7 @@ class Changed:
 
     Attributes:
         stream: The stream.
-        signal: Which signal should be named.
+        signals: What should be named: the signal, or another that is made of the same column.
         affected: Beginnings of the names of all signals that the change moves.
         budget: Windows of one false alarm.
         runs: How many.
@@ -55,7 +55,7 @@ class Changed:
     """
 
     stream: Stream
-    signal: str
+    signals: tuple[str, ...]
     affected: tuple[str, ...]
     budget: float = 1000.0
     runs: int = 100
@@ -93,47 +93,49 @@ TIMED = {
     ),
     "trend in the baseline that goes on": _deployment(Nature(feature_sd=0.05, rate_sd=0.1, trend=4.0, after="goes on")),
 }
-_SMALL = Stream(seed=0, baseline=200, live=240, rows=100)
+_SMALL = Stream(seed=0, baseline=200, live=160, rows=100)
 CHANGED = {
     "error .05 to .08": Changed(
-        Stream(seed=0, change=Change(20, error_to=0.08)), "error", ("error", "calibration", "accuracy")
+        Stream(seed=0, change=Change(20, error_to=0.08)), ("error",), ("error", "calibration", "accuracy")
     ),
     "error .05 to .08, 100 rows": Changed(
-        replace(_SMALL, change=Change(60, error_to=0.08)),
-        "error",
+        replace(_SMALL, change=Change(40, error_to=0.08)),
+        ("error",),
         ("error", "calibration", "accuracy"),
         10_000.0,
         window="100rows",
     ),
     "one class of ten 80 to 50 %": Changed(
-        replace(_SMALL, change=Change(60, silent=True), silent_base=True),
-        "accuracy:class=0",
+        replace(_SMALL, change=Change(40, silent=True), silent_base=True),
+        ("accuracy:class=0",),
         ("accuracy:class=0",),
         10_000.0,
         window="100rows",
     ),
     "confidence by -.02": Changed(
-        replace(_SMALL, change=Change(60, confidence=-0.02)),
-        "confidence",
+        replace(_SMALL, change=Change(40, confidence=-0.02)),
+        ("confidence", "calibration"),
         ("confidence", "calibration"),
         10_000.0,
         window="100rows",
     ),
     "confidence by -.02, 1,000 rows": Changed(
-        Stream(seed=0, change=Change(20, confidence=-0.02)), "confidence", ("confidence", "calibration")
+        Stream(seed=0, change=Change(20, confidence=-0.02)),
+        ("confidence", "calibration"),
+        ("confidence", "calibration"),
     ),
     "one column of 20 by .2 sd": Changed(
-        Stream(seed=0, change=Change(20, feature_sd=0.2)), "feature:f0", ("feature:f0",)
+        Stream(seed=0, change=Change(20, feature_sd=0.2)), ("feature:f0",), ("feature:f0",)
     ),
     "one column of 20 by .1 sd": Changed(
-        Stream(seed=0, live=100, change=Change(20, feature_sd=0.1)), "feature:f0", ("feature:f0",)
+        Stream(seed=0, live=100, change=Change(20, feature_sd=0.1)), ("feature:f0",), ("feature:f0",)
     ),
 }
 SLICE = "accuracy:slice:c0=0&c1=0"
 PLANTED = {
     "slice of 3 %, error .05 to .25": Changed(
         Stream(seed=0, sliced=True, change=Change(20, planted_to=0.25)),
-        SLICE,
+        (SLICE,),
         (SLICE, "error", "calibration", "accuracy:class"),
         10_000.0,
         runs=40,
@@ -142,7 +144,7 @@ PLANTED = {
 }
 
 
-def jobs(*, quick: bool) -> Iterator[tuple[Job, Callable[[], Record]]]:
+def jobs(*, quick: bool) -> Iterator[Work]:
     """Everything to measure, by its name."""
     for row, still in (UNCHANGED | TIMED).items():
         one = still
@@ -150,11 +152,11 @@ def jobs(*, quick: bool) -> Iterator[tuple[Job, Callable[[], Record]]]:
             live = min(still.stream.live, 365)
             one = replace(still, stream=replace(still.stream, live=live), runs=1)
         for seed in range(one.runs):
-            yield (row, "assay", "default", seed), partial(false_alarms, one, seed)
+            yield Work(((row, "assay", "default", seed),), partial(false_alarms, one, seed))
     for row, changed in (CHANGED | PLANTED).items():
-        for seed in range(2 if quick else changed.runs):
-            for floors in changed.floors:
-                yield (row, "assay", floors, seed), partial(delay, changed, seed, floors)
+        for seed in range(1 if quick else changed.runs):
+            names = tuple((row, "assay", floors, seed) for floors in changed.floors)
+            yield Work(names, partial(delays, changed, seed))
 
 
 def seeded(stream: Stream, seed: int) -> Stream:
@@ -162,49 +164,50 @@ def seeded(stream: Stream, seed: int) -> Stream:
     return replace(stream, seed=1000 + seed)
 
 
-def false_alarms(what: Unchanged, seed: int) -> Record:
+def false_alarms(what: Unchanged, seed: int) -> tuple[Record]:
     """Alarms on an unchanged stream."""
     reference, windows = judged(seeded(what.stream, seed), window=what.window)
     alarms = evaluate(reference, windows, windows_per_alarm=what.budget).alarms
-    return {
+    found: Record = {
         "windows": len(windows),
         "alarms": len(alarms),
         "alarmed": len({a.window for a in alarms}),
         "signals": sorted(a.signal for a in alarms)[:20],
     }
+    return (found,)
 
 
-def delay(what: Changed, seed: int, floors: str) -> Record:
-    """When the change was found, and what was named.
+def delays(what: Changed, seed: int) -> tuple[Record, ...]:
+    """When the change was found, and what was named, with each choice of floors."""
+    stream = seeded(what.stream, seed)
+    reference, windows = judged(stream, window=what.window)
+    return tuple(_delay(what, reference, windows, FLOORS[floors]) for floors in what.floors)
+
+
+def _delay(what: Changed, reference: Learned, windows: Sequence[WindowCounts], floors: Floors) -> Record:
+    """When the change was found.
 
     Returns:
         ``windows``: from the change to the first alarm of a signal it moves, both counted; None when never. ``first``:
         the signals named by the first alarm after the change. ``named``: like ``windows``, of the right signal.
         ``before``: alarms before the change. ``others``: signals named after it that it does not move.
     """
-    stream = seeded(what.stream, seed)
-    reference, windows = judged(stream, window=what.window)
-    alarms = _evaluated(reference, windows, what, floors)
+    alarms = evaluate(reference, windows, windows_per_alarm=what.budget, floors=floors).alarms
     order = {window.start: i for i, window in enumerate(windows)}
-    after = [a for a in alarms if order[a.window] >= stream.change.at]
+    after = [a for a in alarms if order[a.window] >= what.stream.change.at]
     moved = [a for a in after if _moves(a.signal, what)]
 
     def since(found: Sequence[Alarm]) -> int | None:
-        return order[found[0].window] - stream.change.at + 1 if found else None
+        return order[found[0].window] - what.stream.change.at + 1 if found else None
 
     return {
         "windows": since(moved),
-        "rows": stream.rows,
-        "named": since([a for a in after if a.signal == what.signal]),
+        "named": since([a for a in after if a.signal in what.signals]),
         "first": [a.signal for a in after if a.window == after[0].window][:5] if after else [],
         "before": len(alarms) - len(after),
         "live": len(windows),
         "others": sorted({a.signal for a in after if not _moves(a.signal, what)})[:10],
     }
-
-
-def _evaluated(reference: Learned, windows: Sequence[WindowCounts], what: Changed, floors: str) -> tuple[Alarm, ...]:
-    return evaluate(reference, windows, windows_per_alarm=what.budget, floors=FLOORS[floors]).alarms
 
 
 def _moves(signal: str, what: Changed) -> bool:

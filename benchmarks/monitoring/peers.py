@@ -28,8 +28,8 @@ CATEGORICAL = ["prediction", "error"]
 SERIES = ("error", "confidence", *(f"f{i}" for i in range(FEATURES)))
 ONE_CALL = 900  # seconds a peer may take for one batch of streams
 # Which detectors of river go over which row's streams, and over how many of its runs.
-QUICK_ONES = ("ADWIN", "DDM", "EDDM", "PageHinkley")
 SLOW_ONES = ("HDDM_A", "HDDM_W")
+PART = (2000, 3000)  # rows before and after the change that KSWIN is given: it takes milliseconds for each
 WATCHES = {  # the series in which a change is to be seen
     "error .05 to .08": "error",
     "one class of ten 80 to 50 %": "error of class 0",
@@ -104,7 +104,9 @@ def write_series(task: Task, folder: Path) -> dict[str, npt.NDArray[np.int64]]:
     folder.mkdir(parents=True)
     for name, each in parts.items():
         np.save(folder / f"{name}.npy", np.concatenate(each))
-    (folder / "job.json").write_text(json.dumps({"river": task.river}), encoding="utf-8")
+    change = int(np.cumsum(task.stream.sizes)[min(task.stream.change_window, task.stream.windows) - 1])
+    part = [change - PART[0], change + PART[1]]
+    (folder / "job.json").write_text(json.dumps({"river": task.river, "part": part}), encoding="utf-8")
     return {name: np.concatenate(each) for name, each in places.items()}
 
 
@@ -151,11 +153,11 @@ def ask(peer: str, folder: Path) -> tuple[dict[str, dict[str, object]], str]:
 
 def tasks(peer: str, *, quick: bool) -> Iterator[Task]:
     """What a peer is asked."""
-    for row, still in UNCHANGED.items():
-        yield from _unchanged(peer, row, still, quick=quick)
     for row, changed in (CHANGED | PLANTED).items():
         if row in WATCHES and (not quick or row == "error .05 to .08"):
             yield from _changed(peer, row, changed, quick=quick)
+    for row, still in UNCHANGED.items():
+        yield from _unchanged(peer, row, still, quick=quick)
 
 
 def _unchanged(peer: str, row: str, still: Unchanged, *, quick: bool) -> Iterator[Task]:
@@ -167,9 +169,9 @@ def _unchanged(peer: str, row: str, still: Unchanged, *, quick: bool) -> Iterato
             most = {"evidently": 5, "nannyml": 60, "alibi": 60} if quick else MOST_STILL
             yield Task(row, 0, seeded(still.stream, 0), {}, most)
         return
-    for seed in range(1 if quick else still.runs):
+    for seed in range(1 if quick or long else min(4, still.runs)):
         series: dict[str, Sequence[str]] = dict.fromkeys(("ADWIN", "DDM", "EDDM", "PageHinkley"), ("error",))
-        if seed == 0 and not quick:
+        if seed == 0 and not quick and not long:
             series |= {"ADWIN": SERIES, "PageHinkley": SERIES, "HDDM_A": ("error",), "HDDM_W": ("error",)}
         yield Task(row, seed, seeded(still.stream, seed), series, {})
 
@@ -190,8 +192,8 @@ def _changed(peer: str, row: str, changed: Changed, *, quick: bool) -> Iterator[
             series["ADWIN"] = (watched, "error")
         if rates and seed < 40 and not quick:
             series |= dict.fromkeys(SLOW_ONES, (watched,))
-        if seed < 2 and not quick and changed.stream.live == 60:
-            series |= {"KSWIN": (watched,)} if seed == 0 else {}
+        if seed < 3 and not quick and row == "error .05 to .08":
+            series |= {"KSWIN": (watched,)}
         yield Task(row, seed, seeded(changed.stream, seed), series, {})
 
 
@@ -199,13 +201,13 @@ def measure(store: Store, peer: str, *, quick: bool) -> None:
     """Ask a peer all that is not known yet, a few streams at a time."""
     of = fingerprint(peer)
     rest = [t for t in tasks(peer, quick=quick) if not store.has((t.row, peer, "asked", t.seed), of)]
-    size = 1 if quick else {"river": 8, "evidently": 1, "nannyml": 5, "alibi": 5}[peer]
+    size = 1 if quick else {"river": 4, "evidently": 1, "nannyml": 4, "alibi": 5}[peer]
     groups: dict[str, list[Task]] = {}
     for task in rest:
         groups.setdefault(task.row, []).append(task)
-    for each in groups.values():
-        for start in range(0, len(each), size):
-            _batch(store, peer, each[start : start + size], of)
+    batches = [each[start : start + size] for each in groups.values() for start in range(0, len(each), size)]
+    for batch in sorted(batches, key=lambda each: each[0].seed):
+        _batch(store, peer, batch, of)
 
 
 def _batch(store: Store, peer: str, batch: Sequence[Task], of: str) -> None:
@@ -240,6 +242,7 @@ def score_series(
     if stream.change.at < stream.live:
         change = int(ends[stream.change_window - 1])
     for name, series in answer.items():
+        first = max(begin, change - PART[0]) if name == "KSWIN" else begin
         assert isinstance(series, dict)  # noqa: S101 - what peer_river.py writes
         told = {one: [int(places[one][p]) for p in where] for one, where in series.items()}
         each = {f"{name}, {one}": where for one, where in told.items()}
@@ -247,12 +250,12 @@ def score_series(
             each[f"{name}, all series"] = sorted(p for where in told.values() for p in where)
             each = {k: v for k, v in each.items() if k.endswith(("all series", ", error"))}
         for label, where in each.items():
-            live = [p for p in where if begin <= p < change]
+            live = [p for p in where if first <= p < change]
             after = [p for p in where if p >= change]
             out[label] = {
                 "alarms": len(live),
                 "alarmed": len({int(np.searchsorted(ends, p, side="right")) for p in live}),
-                "windows": stream.change.at if change < 1e12 else stream.live,
+                "windows": (change - first) // stream.rows if change < 1e12 else stream.live,
                 "delay": after[0] - change + 1 if after else None,
             }
     return out

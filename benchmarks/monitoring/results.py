@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,20 @@ import assay
 Record = dict[str, object]
 Job = tuple[str, str, str, int]
 """What was measured: row, who, variant, seed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is measured in one go.
+
+    Attributes:
+        jobs: What comes of it.
+        run: Measures it, one record a job.
+    """
+
+    jobs: tuple[Job, ...]
+    run: Callable[[], Sequence[Record]]
+
 
 _PACKAGE = Path(assay.__file__).parent
 
@@ -36,9 +50,14 @@ class Store:
     of: str = field(default_factory=version)
 
     def __post_init__(self) -> None:
-        self.records: list[Record] = []
-        if self.path.exists():
-            self.records = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        self.records: list[Record] = self._read()
+
+    def _read(self) -> list[Record]:
+        """What the file holds; of several results of one job the last."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return list({key(record): record for record in map(json.loads, lines)}.values())
 
     def has(self, job: Job, of: str | None = None) -> bool:
         """Whether this was measured with this code."""
@@ -53,7 +72,8 @@ class Store:
             file.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
-        """Write the file anew, with one line a job."""
+        """Write the file anew, with one line a job; another run may have added some."""
+        self.records = self._read()
         lines = sorted(json.dumps(record) for record in self.records)
         self.path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
@@ -68,16 +88,16 @@ def key(record: Mapping[str, object]) -> Job:
     return str(record["row"]), str(record["who"]), str(record["variant"]), int(str(record["seed"]))
 
 
-def measure(store: Store, jobs: Iterable[tuple[Job, Callable[[], Record]]], workers: int) -> None:
-    """Run what is not there yet, and keep each result as it comes."""
-    wanted = [(job, work) for job, work in jobs if not store.has(job)]
-    for job, found in _run(wanted, workers):
-        store.add(job, found)
-        print(*job, json.dumps(found), flush=True)
+def measure(store: Store, jobs: Iterable[Work], workers: int) -> None:
+    """Run what is not there yet, the first run of each row before the second, and keep each result as it comes."""
+    wanted = [work for work in jobs if not all(store.has(job) for job in work.jobs)]
+    wanted.sort(key=lambda work: work.jobs[0][3])
+    with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
+        for jobs_done, found in pool(delayed(_run)(work) for work in wanted):
+            for job, record in zip(jobs_done, found, strict=True):
+                store.add(job, record)
+                print(*job, json.dumps(record), flush=True)
 
 
-def _run(wanted: list[tuple[Job, Callable[[], Record]]], workers: int) -> Iterator[tuple[Job, Record]]:
-    def one(job: Job, work: Callable[[], Record]) -> tuple[Job, Record]:
-        return job, work()
-
-    yield from Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(one)(j, w) for j, w in wanted)
+def _run(work: Work) -> tuple[tuple[Job, ...], Sequence[Record]]:
+    return work.jobs, work.run()

@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE))
 import numpy as np  # noqa: E402 - threads are set first
 import ours  # noqa: E402
 import peers  # noqa: E402
+import real  # noqa: E402
 import tables  # noqa: E402
 from counting import differences  # noqa: E402
 from results import Store, measure  # noqa: E402
@@ -47,7 +48,10 @@ def main() -> None:
         store = Store(path)
         if "assay" in wanted:
             jobs = ours.jobs(quick=options.quick)
-            measure(store, (j for j in jobs if (options.rows or "") in j[0][0]), options.jobs)
+            measure(store, (j for j in jobs if (options.rows or "") in j.jobs[0][0]), options.jobs)
+        if "real" in wanted:
+            jobs = real.jobs(quick=options.quick)
+            measure(store, (j for j in jobs if (options.rows or "") in j.jobs[0][0]), options.jobs)
         peers.measure_all(store, quick=options.quick, only=[p for p in peers.PEERS if p in wanted])
         store.close()
         about = (

@@ -8,6 +8,7 @@ from typing import Final
 
 from ours import CHANGED, HOURS, PLANTED, TIMED, UNCHANGED, YEAR
 from peers import PEERS, WATCHES, there
+from real import REAL
 from results import Record, Store
 from scipy.stats import beta
 
@@ -92,6 +93,46 @@ def unchanged_table(store: Store, which: Iterable[str], year: dict[str, float]) 
     return markdown(head, out)
 
 
+def real_table(store: Store) -> list[str]:
+    """Alarms of ours on real tables."""
+    out = []
+    for row, what in REAL.items():
+        found = store.all(row, "assay", "real")
+        if not found:
+            continue
+        budgets = sum(number(r, "days") / number(r, "budget_days") for r in found)
+        alarms = int(sum(number(r, "alarms") for r in found))
+        windows = int(sum(number(r, "windows") for r in found))
+        low, high = clopper_pearson(int(sum(number(r, "alarmed") for r in found)), windows)
+        each = windows / budgets
+        quiet = sum(number(r, "alarms") == 0 for r in found)
+        stay, gone = (int(sum(number(r, name) for r in found)) for name in ("stay", "pass"))
+        lasting = f"{stay} / {gone}" if what.order == "in order" else ""
+        out.append(
+            [
+                row,
+                f"{len(found)} x {number(found[0], 'days') / 365:.1f} years",
+                f"{number(found[0], 'baseline'):.0f}",
+                str(alarms),
+                per(alarms / budgets),
+                f"{low * each:.2f} to {high * each:.2f}",
+                f"{quiet} of {len(found)}",
+                lasting,
+            ]
+        )
+    head = ["table, order, window", "judged", "baseline windows", "alarms", "in a budget's time", "95 %"]
+    return markdown([*head, "orders without any", "stay / pass"], out)
+
+
+def real_details(store: Store) -> list[str]:
+    """What was raised on the tables in their own order."""
+    out = []
+    for row, what in REAL.items():
+        for record in store.all(row, "assay", "real") if what.order == "in order" else []:
+            out += [f"* {row}: {text}" for text in _texts(record, "details")]
+    return [*out, ""]
+
+
 def delay_table(store: Store) -> list[str]:
     """How soon ours finds a change."""
     out = []
@@ -104,7 +145,7 @@ def delay_table(store: Store) -> list[str]:
             at = [None if r["windows"] is None else number(r, "windows") * rows for r in found]
             here = [v for v in at if v is not None]
             median, late = quantile(at, 0.5), quantile(at, 0.9)
-            named = sum(what.signal in _texts(r, "first") for r in found)
+            named = sum(bool(set(what.signals) & set(_texts(r, "first"))) for r in found)
             goal = GOALS[row][place] if row in GOALS else 5000
             seen = sum(bool(_texts(r, "first")) for r in found)
             before = int(sum(number(r, "before") for r in found))
@@ -213,6 +254,7 @@ def render(store: Store, about: str) -> str:
     lines += ["## No change: every alarm is false", "", *unchanged_table(store, UNCHANGED, budgets())]
     lines += ["## Changes", "", *delay_table(store)]
     lines += ["## Hours of the day, and a trend inside the baseline", "", *unchanged_table(store, TIMED, budgets())]
+    lines += ["## Real tables", "", *real_table(store), *real_details(store)]
     lines += ["## The peers on unchanged streams", "", *peer_unchanged_table(store)]
     lines += ["## The peers on the same changes", "", *peer_delay_table(store)]
     gone = missing(store)
