@@ -35,6 +35,11 @@ COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency",
 @click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Only these inputs; repeatable.")
 @click.option("--window", default="1d", show_default=True, help="Ad hoc: 7d, 12h, 1000rows.")
 @click.option("--false-alarm-every", default="1y", show_default=True, help="Ad hoc: the budget over all signals.")
+@click.option(
+    "--random-split",
+    is_flag=True,
+    help="Ad hoc: the reference lies between the current rows in time, and that is meant.",
+)
 @click.option("--plot", type=Written(), help="Draw what was seen: FILE.svg, FILE.png or FILE.html.")
 @json_option
 def monitor(*, name: str | None, plot: Path | None, as_json: bool, **options: object) -> int:
@@ -107,6 +112,7 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
         window=str(options["window"]),
         false_alarm_every=parse_span(str(options["false_alarm_every"])),
         now=now(),
+        random_split=bool(options["random_split"]),
     )
 
 

@@ -11,6 +11,7 @@ from assay.monitoring.estimate import with_estimates
 from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.splitting import allow, find_split
 from assay.monitoring.windows import count
 
 
@@ -24,6 +25,7 @@ def monitor_tables(
     false_alarm_every: timedelta | None,
     now: datetime,
     task: Task = "classification",
+    random_split: bool = False,
 ) -> Evaluation:
     """Learn a baseline from one table and judge another by it.
 
@@ -36,16 +38,22 @@ def monitor_tables(
         false_alarm_every: Time between false alarms over all signals together; None for a year.
         now: When this happens.
         task: Whether predictions are classes or numbers.
+        random_split: A reference that lies between the current rows in time is meant so.
 
     Raises:
-        BaselineError: When nothing can be learned from the reference.
+        BaselineError: When nothing can be learned from the reference, or it looks like a random split and is not
+            meant so.
         TableError: When a table cannot be read or has no time column.
         ConfigError: When the window is none, or not shorter than the budget.
     """
+    split = find_split(engine, reference, current, schema.time)
+    told = allow(split, meant=random_split, other="the rows to judge")
     baseline = Baseline.learn(engine, reference, schema, window=window, now=now, task=task)
     counted = count(
         engine, current, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
     )
     evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every)
     series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
-    return replace(evaluation, series=series, findings=(*baseline.findings, *counted.findings, *evaluation.findings))
+    return replace(
+        evaluation, series=series, findings=(*told, *baseline.findings, *counted.findings, *evaluation.findings)
+    )

@@ -9,15 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from assay.engines.base import Source
+from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import BaselineError
+from assay.errors import BaselineError, TableError
+from assay.findings import Finding
 from assay.frameworks.base import Prediction, Predictor
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.splitting import allow, find_split
 from assay.project import integrity
 from assay.project.config import Predictions
 from assay.project.project import Project
 from assay.project.validating import framework_of
+from assay.release.store import live_at
 
 
 def reference_table(
@@ -64,6 +67,41 @@ def reference_table(
     pa.parquet.write_table(fill(rows, answered, predictions.prediction, predictions.confidence), draft)
     draft.replace(filled)
     return Source((str(filled),))
+
+
+def check_split(
+    project: Project, name: str, engine: Engine, source: Source, *, now: datetime, meant: bool
+) -> tuple[Finding, ...]:
+    """Refuse a reference drawn at random from the time of the predictions since the deployment, or of the training.
+
+    Args:
+        project: Whose model.
+        name: Which.
+        engine: What reads the predictions.
+        source: The reference.
+        now: The present.
+        meant: Whether the user has said that it is on purpose; then it is a finding.
+
+    Raises:
+        BaselineError: It was, and it is not meant.
+        TableError: The reference cannot be read.
+    """
+    model = project.config.model(name)
+    if model.predictions is None:
+        return ()
+    live = live_at(project.state, name, now)
+    others = [(engine, model.predictions.path, "the rows that are monitored", live.since if live else None)]
+    if model.training is not None:
+        others.append((find_engine("duckdb"), model.training.path, "the rows that the model was trained on", None))
+    told: list[Finding] = []
+    for reader, path, words, since in others:
+        try:
+            reader.columns(Source((path,)))
+        except TableError:
+            continue  # there are none yet, or whoever needs them will say what is wrong with them
+        split = find_split(reader, source, Source((path,)), model.predictions.time, since=since)
+        told += allow(split, meant=meant, other=words)
+    return tuple(told)
 
 
 def schema_of(predictions: Predictions) -> PredictionSchema:

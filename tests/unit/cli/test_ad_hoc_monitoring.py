@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "empty": calm.slice(0, 0),
         "unpredicted": calm.drop_columns(["pred"]),
         "unlabelled": calm.drop_columns(["y"]),
+        "between": predicted(56, start=START + timedelta(minutes=7), seed=4),
         "timeless": calm.set_column(0, "ts", pa.array(["soon"] * len(calm))),
         "one-class": reference.set_column(3, "y", pa.array(["ham"] * len(reference))).set_column(
             4, "pred", pa.array(["ham"] * len(reference))
@@ -146,3 +147,12 @@ def test_a_current_table_without_a_readable_time_is_nothing_that_can_be_told() -
     assert said.code == 3
     assert "0 windows" in said.out
     assert "rows have no readable time" in said.out
+
+
+@pytest.mark.usefixtures("here")
+def test_a_random_split_is_refused_unless_told() -> None:
+    typed(*ad_hoc("reference.csv", "between.csv")).refused(3, "--random-split")
+    meant = typed(*ad_hoc("reference.csv", "between.csv", "--random-split", "--json"))
+    findings = meant.data["findings"]
+    assert isinstance(findings, list)
+    assert "baseline.random-split" in {one["rule"] for one in findings}

@@ -6,6 +6,10 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from tests.small_project import REFERENCE_DAYS, ROWS_A_DAY, TODAY, Small, build
@@ -177,3 +181,30 @@ def test_a_model_without_predictions_is_not_monitored(small: Small) -> None:
     assert monitored_models(small.project) == ["spam"]
     with pytest.raises(ConfigError, match=r"\[models\.spam\] names no predictions"):
         bare.project.monitor("spam", TODAY)
+
+
+def test_a_reference_between_the_monitored_rows_is_refused_unless_told(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    path = small.folder / "data" / "reference.parquet"
+    whole = pyarrow.parquet.read_table(path)
+    odd = pa.array(np.random.default_rng(1).random(len(whole)) < 0.5)
+    pyarrow.parquet.write_table(whole.filter(odd), path)
+    (small.folder / "predictions").mkdir(exist_ok=True)
+    pyarrow.parquet.write_table(whole.filter(pc.invert(odd)), small.folder / "predictions" / "rest.parquet")
+    small.sign()
+    with pytest.raises(BaselineError, match=r"random split.*the rows that are monitored.*--random-split"):
+        learn_baseline(small.project, "spam", now=TODAY)
+    learned = learn_baseline(small.project, "spam", now=TODAY, random_split=True)
+    assert "baseline.random-split" in {finding.rule for finding in learned.findings}
+
+
+def test_a_reference_between_the_training_rows_is_refused(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    path = small.folder / "data" / "reference.parquet"
+    whole = pyarrow.parquet.read_table(path)
+    odd = pa.array(np.random.default_rng(1).random(len(whole)) < 0.3)
+    pyarrow.parquet.write_table(whole.filter(odd), path)
+    pyarrow.csv.write_csv(whole.filter(pc.invert(odd)), small.folder / "data" / "training.csv")
+    small.sign()
+    with pytest.raises(BaselineError, match=r"random split.*the model was trained on"):
+        learn_baseline(small.project, "spam", now=TODAY)

@@ -1,0 +1,100 @@
+"""A reference drawn at random from the time of other rows is recognised; honest ones are not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.unit.monitoring.streams import SCHEMA, START, requests, written
+
+from assay.engines.base import Source
+from assay.engines.duckdb import DuckDb
+from assay.errors import BaselineError
+from assay.monitoring.adhoc import monitor_tables
+from assay.monitoring.splitting import allow, find_split
+
+ENGINE = DuckDb()
+NOW = START + timedelta(days=400)
+WHOLE = requests(20)
+
+
+def _drawn(share: float, seed: int = 0) -> tuple[pa.Table, pa.Table]:
+    mine = np.random.default_rng(seed).random(len(WHOLE)) < share
+    return WHOLE.filter(pa.array(mine)), WHOLE.filter(pa.array(~mine))
+
+
+def _found(reference: pa.Table, other: pa.Table) -> bool:
+    return find_split(ENGINE, Source(table=reference), Source(table=other), "ts") is not None
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.8, 0.97])
+def test_a_random_split_is_found_whatever_its_shares(share: float) -> None:
+    reference, current = _drawn(share)
+    assert _found(reference, current)
+    assert _found(current, reference)
+
+
+def test_a_random_sample_of_the_monitored_log_is_found_when_the_log_goes_on() -> None:
+    reference, _ = _drawn(0.3)
+    later = requests(20, start=START + timedelta(days=20), seed=1)
+    assert _found(reference, pa.concat_tables([WHOLE, later]))
+
+
+def test_a_shuffled_file_is_no_split_by_itself() -> None:
+    order = np.random.default_rng(1).permutation(len(WHOLE))
+    later = requests(5, start=START + timedelta(days=20), seed=1)
+    assert not _found(WHOLE.take(pa.array(order)), later)
+
+
+def _weeks(odd: int) -> pa.Table:
+    day = np.arange(len(WHOLE)) // 200
+    return WHOLE.filter(pa.array(day // 5 % 2 == odd))
+
+
+HONEST = {
+    "one after the other": (WHOLE, requests(5, start=START + timedelta(days=20), seed=1)),
+    "a day of overlap": (WHOLE, requests(8, start=START + timedelta(days=19), seed=1)),
+    "the first days of the very log": (WHOLE.slice(0, 2000), WHOLE),
+    "the same table": (WHOLE, WHOLE),
+    "days in turn": (_weeks(1), _weeks(0)),
+    "a handful of rows": (WHOLE.slice(0, 30), requests(1, seed=2)),
+    "no time": (WHOLE.drop_columns(["ts"]), WHOLE),
+}
+
+
+@pytest.mark.parametrize("case", HONEST)
+def test_an_honest_reference_is_not_accused(case: str) -> None:
+    assert not _found(*HONEST[case])
+
+
+def test_only_rows_since_the_deployment_count() -> None:
+    reference, rest = _drawn(0.5)
+    later = requests(20, start=START + timedelta(days=20), seed=1)
+    log = pa.concat_tables([rest, later])
+    found = find_split(
+        ENGINE, Source(table=reference), Source(table=log), "ts", since=START + timedelta(days=20, seconds=-1)
+    )
+    assert found is None
+
+
+def test_two_tables_that_were_split_at_random_are_refused_unless_told(tmp_path: Path) -> None:
+    reference, current = (
+        written(table, tmp_path / f"{name}.parquet") for table, name in zip(_drawn(0.5), "ab", strict=True)
+    )
+
+    def judged(*, meant: bool) -> list[str]:
+        said = monitor_tables(
+            ENGINE, reference, current, SCHEMA, window="1d", false_alarm_every=None, now=NOW, random_split=meant
+        )
+        return [finding.rule for finding in said.findings]
+
+    with pytest.raises(BaselineError, match=r"random split: from 2026-01-05 to 2026-01-24.*--random-split"):
+        judged(meant=False)
+    assert "baseline.random-split" in judged(meant=True)
+
+
+def test_nothing_found_says_nothing() -> None:
+    assert allow(None, meant=False, other="others") == ()
