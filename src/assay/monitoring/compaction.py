@@ -189,7 +189,7 @@ def _merge(files: Sequence[Path], path: Path) -> int:
     if "time" in whole.column_names:
         whole = whole.sort_by("time")
     write_whole(whole, path)
-    rows = sum(table.num_rows for table in tables)
+    rows = sum(len(table) for table in tables)
     if pq.read_metadata(path).num_rows != rows:
         raise OSError(f"{path.name} does not hold the {rows:,} rows written into it")
     return rows

@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +43,8 @@ RECORDED: Final = PredictionSchema(
 
 LABELS: Final = "labels"
 LABEL_FILE: Final = ".labels"
+NOBODYS: Final = timedelta(days=1)
+"""A label whose request is not recorded this long after is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Settled:
     Attributes:
         joined: Labels that are in the partitions now.
         waiting: Labels whose request is in no partition: they stay.
-        findings: Labels that contradict each other, and files that cannot be read.
+        findings: Labels that contradict each other, that nobody asked for, and files that cannot be read.
     """
 
     joined: int
@@ -163,28 +165,33 @@ def write_labels(folder: Path, labels: Sequence[Label], name: str) -> None:
     write_whole(table, folder / LABELS / f"{name}{LABEL_FILE}")
 
 
-def settle(folder: Path) -> Settled:
+def settle(folder: Path, *, now: datetime | None = None) -> Settled:
     """Join labels that have come into the partitions of their requests. Killed anywhere and run again, all is there.
 
     Every partition is replaced whole, and a label file is taken away only when its labels are in place. Labels
-    without a request stay. The later of two labels counts, and contradictions are told.
+    without a request stay, and are told when they are older than a day. Of two labels the later counts, also when it
+    was joined before, and contradictions are told; a label that comes again keeps the time when it first came.
 
     Args:
         folder: A Recorder's folder.
+        now: The reading of the clock, timezone-aware; without it, no label is too old.
 
     Raises:
-        StorageError: The disk refused, or a label file is damaged.
+        StorageError: There is no such folder, the disk refused, or a label file is damaged.
+        TableError: When what compaction has written down cannot be read.
     """
     if not folder.is_dir():
         raise StorageError(f"there is no folder {folder} to settle labels in")
+    findings: list[Finding] = []
     try:
         with alone(folder):
             files = sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
-            labels, findings = _read_labels(files)
+            labels = _read_labels(files)
             joined: set[str] = set()
+            contradicted = {request_id for request_id, told in labels.items() if len(_course(told)) > 1}
             for path in recorded_files(folder) if labels else ():
-                joined |= _join(path, labels, findings)
-            left = [one for request_id, one in labels.items() if request_id not in joined]
+                joined |= _join(path, labels, findings, contradicted)
+            left = [one for request_id, told in labels.items() if request_id not in joined for one in told]
             if files and (joined or len(files) > 1):
                 if left:
                     write_labels(folder, left, uuid.uuid4().hex)
@@ -192,7 +199,19 @@ def settle(folder: Path) -> Settled:
                     file.unlink()
     except (OSError, pa.ArrowException) as err:
         raise StorageError(f"labels in {folder} cannot be settled: {type(err).__name__}; check the disk") from err
-    return Settled(len(joined), len(left), tuple(findings))
+    findings += _about(contradicted, [] if now is None else [one for one in left if now - one.at > NOBODYS])
+    return Settled(len(joined), len({one.request_id for one in left}), tuple(findings))
+
+
+def _about(contradicted: Collection[str], nobodys: Sequence[Label]) -> Iterator[Finding]:
+    if contradicted:
+        detail = f"{len(contradicted):,} requests have labels that contradict each other: the later one counts"
+        numbers = {"requests": len(contradicted)}
+        yield Finding("label.contradicted", "label", Severity.WARNING, detail, numbers)
+    if nobodys:
+        requests = len({one.request_id for one in nobodys})
+        detail = f"{requests:,} requests were labelled more than a day ago and are not recorded: check their ids"
+        yield Finding("label.unknown-request", "label", Severity.WARNING, detail, {"requests": requests})
 
 
 @contextmanager
@@ -203,24 +222,26 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _read_labels(files: Sequence[Path]) -> tuple[dict[str, Label], list[Finding]]:
-    labels: dict[str, Label] = {}
-    contradicted: set[str] = set()
+def _read_labels(files: Sequence[Path]) -> dict[str, list[Label]]:
+    labels: dict[str, list[Label]] = {}
     for file in files:
         for row in pq.ParquetFile(file).read().to_pylist():
-            one = Label(row["request_id"], row["label"], row["label_time"])
-            old = labels.get(one.request_id)
-            if old is not None and old.label != one.label:
-                contradicted.add(one.request_id)
-            if old is None or one.at >= old.at:
-                labels[one.request_id] = one
-    if not contradicted:
-        return labels, []
-    detail = f"{len(contradicted):,} requests have labels that contradict each other: the later one counts"
-    return labels, [Finding("label.contradicted", "label", Severity.WARNING, detail, {"requests": len(contradicted)})]
+            labels.setdefault(row["request_id"], []).append(Label(row["request_id"], row["label"], row["label_time"]))
+    return labels
 
 
-def _join(path: Path, labels: Mapping[str, Label], findings: list[Finding]) -> set[str]:
+def _course(told: Sequence[Label]) -> list[Label]:
+    """What was said of a request, in the order of time; the same said again is said once, when it was first."""
+    said: list[Label] = []
+    for one in sorted(told, key=lambda label: (label.at, str(label.label))):
+        if not said or (one.label != said[-1].label and str(one.label) != str(said[-1].label)):
+            said.append(one)
+    return said
+
+
+def _join(
+    path: Path, labels: Mapping[str, Sequence[Label]], findings: list[Finding], contradicted: set[str]
+) -> set[str]:
     """Put labels into one partition, and say which requests are in it."""
     try:
         file = pq.ParquetFile(path)
@@ -235,19 +256,29 @@ def _join(path: Path, labels: Mapping[str, Label], findings: list[Finding]) -> s
         detail = f"{path.name} is damaged: labels cannot be joined into it"
         findings.append(Finding("table.damaged", str(path), Severity.ERROR, detail))
         return set()
-    rows = table.num_rows
-    old = table["label"].to_pylist() if "label" in table.column_names else [None] * rows
-    came = table["label_time"].to_pylist() if "label_time" in table.column_names else [None] * rows
-    told = [labels.get(request_id) for request_id in ids.to_pylist()]
-    new = {
-        "label": column_of([o if one is None else one.label for o, one in zip(old, told, strict=True)]),
-        "label_time": pa.array([t if one is None else one.at for t, one in zip(came, told, strict=True)], TIME),
-    }
+    label, came = _values(table, "label"), _values(table, "label_time")
+    joined: set[str] = set()
+    for place, (request_id, at) in enumerate(zip(ids.to_pylist(), table["time"].to_pylist(), strict=True)):
+        told = list(labels.get(request_id, ()))
+        if not told:
+            continue
+        joined.add(request_id)
+        if label[place] is not None:  # joined before, or logged with the row
+            told.append(Label(request_id, label[place], came[place] or at))
+        course = _course(told)
+        if len(course) > 1:
+            contradicted.add(request_id)
+        label[place], came[place] = course[-1].label, course[-1].at
+    new = {"label": column_of(label), "label_time": pa.array(came, TIME)}
     for name, values in new.items():
         place = table.schema.get_field_index(name)
         table = table.append_column(name, values) if place < 0 else table.set_column(place, name, values)
     write_whole(table, path)
-    return {one.request_id for one in told if one is not None}
+    return joined
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
 
 
 def check_columns(names: Sequence[str]) -> None:

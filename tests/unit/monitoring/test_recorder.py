@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import assay.monitoring.recorder
 from assay.engines.base import Source
 from assay.engines.duckdb import DuckDb
 from assay.errors import StorageError, TableError
@@ -149,6 +150,72 @@ def test_memory_is_bounded_and_what_is_lost_is_told(tmp_path: Path) -> None:
         recorder.close()
 
 
+@pytest.mark.parametrize("hostile", [object(), "\ud800", {1: 2}, float("nan"), 2**70, b"\xff"])
+def test_no_value_stops_the_recorder(tmp_path: Path, hostile: object) -> None:
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        for value in (1.5, hostile, Unspeakable()):
+            recorder.log({"x": value, 3: value, "prediction": "a"})  # type: ignore[dict-item]  # no name of a column
+            recorder.flush()
+        assert recorder.lost == 0
+    assert sum(pq.read_metadata(path).num_rows for path in tmp_path.glob("**/*.parquet")) == 3
+
+
+def test_rows_that_come_after_the_end_are_written_at_once(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, model=ROOT)
+    recorder.log({"x": 1, "prediction": 1})
+    recorder.close()
+    recorder.log({"x": 2, "prediction": 1})
+    assert [row["x"] for row in read(tmp_path)] == [1, 2]
+
+
+def test_a_batch_with_one_name_twice_is_refused(tmp_path: Path) -> None:
+    twice = pa.table([pa.array([1]), pa.array([2])], names=["x", "x"])
+    with pytest.raises(ValueError, match="twice"):
+        Recorder(tmp_path, model=ROOT).log_batch(twice)
+
+
+def test_a_large_batch_is_taken_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assay.monitoring.recorder, "_PART", 10)
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        ids = recorder.log_batch(pa.table({"x": list(range(25)), "prediction": ["a"] * 25}))
+    assert len(set(ids)) == 25
+    assert sorted((row["x"], row["request_id"]) for row in read(tmp_path)) == list(enumerate(ids))
+
+
+def test_ids_of_many_threads_are_all_different(tmp_path: Path) -> None:
+    ids: list[str] = []
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        row = {"prediction": 1}
+        threads = [
+            threading.Thread(target=lambda: ids.extend([recorder.log(row) for _ in range(3000)])) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(set(ids)) == 12_000
+    assert sorted(str(row["request_id"]) for row in read(tmp_path)) == sorted(ids)
+
+
+def test_an_hour_that_was_written_is_not_written_again_when_another_was_refused(tmp_path: Path) -> None:
+    blocked = tmp_path / "date=2026-03-01" / "hour=10"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where the folder should be")
+    recorder = Recorder(tmp_path, model=ROOT)
+    for hour in (9, 10):
+        recorder.log({"x": hour, "prediction": 1, "time": NOW.replace(hour=hour)})
+    recorder.flush()
+    (written,) = (tmp_path / "date=2026-03-01" / "hour=09").iterdir()
+    written.unlink()  # as compaction would take it away
+    blocked.unlink()
+    recorder.close()
+    assert [row["x"] for row in read(tmp_path)] == [10]
+
+
 def test_a_forked_process_does_not_write_its_parents_rows(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, model=ROOT)
     recorder.log({"x": 1, "prediction": 1})
@@ -192,6 +259,44 @@ def test_the_later_label_counts_and_contradictions_are_told(tmp_path: Path) -> N
     done = settle(tmp_path)
     assert [row["label"] for row in read(tmp_path)] == ["b"]
     assert [finding.rule for finding in done.findings] == ["label.contradicted"]
+
+
+def test_a_label_that_comes_again_changes_nothing(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        request_id = recorder.log({"prediction": 1, "time": NOW})
+        for hours in (1, 2, 3):
+            recorder.label(request_id, 1, NOW + timedelta(hours=hours))
+            recorder.flush()
+            assert settle(tmp_path).findings == ()
+            assert [(row["label"], row["label_time"]) for row in read(tmp_path)] == [(1, NOW + timedelta(hours=1))]
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+def test_a_label_against_one_that_was_joined_before_is_told_and_the_later_counts(
+    tmp_path: Path, *, late_first: bool
+) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        request_id = recorder.log({"prediction": "a", "time": NOW})
+        told = [("a", NOW + timedelta(hours=1)), ("b", NOW + timedelta(hours=2))]
+        rules = []
+        for label, at in reversed(told) if late_first else told:
+            recorder.label(request_id, label, at)
+            recorder.flush()
+            rules.append([finding.rule for finding in settle(tmp_path).findings])
+    assert rules == [[], ["label.contradicted"]]
+    assert [(row["label"], row["label_time"]) for row in read(tmp_path)] == [("b", NOW + timedelta(hours=2))]
+
+
+def test_labels_of_requests_that_are_nowhere_are_told_after_a_day(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        recorder.log({"prediction": "a", "time": NOW})
+        recorder.label("nobody", "a", NOW)
+    assert settle(tmp_path, now=NOW + timedelta(hours=23)).findings == ()
+    done = settle(tmp_path, now=NOW + timedelta(hours=25))
+    assert (done.waiting, [finding.rule for finding in done.findings]) == (1, ["label.unknown-request"])
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        recorder.log({"prediction": "a", "time": NOW, "request_id": "nobody"})  # it was only late
+    assert settle(tmp_path, now=NOW + timedelta(hours=25)).joined == 1
 
 
 def test_a_settling_that_was_cut_short_is_finished_by_the_next(tmp_path: Path) -> None:
