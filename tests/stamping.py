@@ -28,7 +28,7 @@ signer_key = {folder}/tsa.key
 signer_digest = sha256
 default_policy = 1.2.3.4.1
 digests = sha1, sha256, sha384, sha512
-accuracy = secs:1
+accuracy = secs:1, millisecs:500, microsecs:100
 ess_cert_id_alg = sha256
 """
 

@@ -194,6 +194,25 @@ def test_another_instance_is_trusted_by_its_file(model: Path, tmp_path: Path) ->
     assert refused(model, SignedBySigstore(WHO, ISSUER, TrustConfig(root))) == ["signature.sigstore"]
 
 
+def test_a_whole_configuration_of_an_instance_names_its_roots(model: Path, tmp_path: Path) -> None:
+    config = {
+        "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+        "trustedRoot": json.loads(embedded()),
+        "signingConfig": {"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    by = SignedBySigstore(WHO, ISSUER, TrustConfig(tmp_path / "config.json"))
+    assert verify(model, signers=by, now=NOW).signer == WHO
+
+
+def test_a_file_too_large_for_a_trust_configuration_is_not_read(tmp_path: Path) -> None:
+    place = tmp_path / "root.json"
+    for more, said in ((0, "found no trust configuration"), (1, "found more than 4194304 bytes")):
+        place.write_bytes(b" " * ((4 << 20) + more))
+        with pytest.raises(KeyFileError, match=said):
+            TrustConfig(place).root()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -203,7 +222,6 @@ def test_another_instance_is_trusted_by_its_file(model: Path, tmp_path: Path) ->
         b"\xff",
         b'{"mediaType": "x"}',
         b'{"mediaType": "clienttrustconfig"}',
-        b" " * (4 << 20) + b"{}",
     ],
 )
 def test_a_file_that_is_no_trust_configuration_is_told(tmp_path: Path, text: bytes) -> None:

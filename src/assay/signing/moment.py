@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+
+CLOCK_SKEW = timedelta(minutes=5)  # two well-kept machines differ by less
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from assay.errors import AssayError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.signing import canonical
 from assay.signing.canonical import malformed
+from assay.signing.moment import CLOCK_SKEW
 from assay.signing.statement import ROLLBACK, Envelope, Statement, Subject, open_envelope, seal
 from assay.signing.trust import TrustStore
 from assay.storage.clock import from_text, utc_text
 
 WHAT = "rollback statement"
-CLOCK_SKEW = timedelta(minutes=5)  # two well-kept machines differ by less
 _FIELDS = ("name", "from", "to", "reason", "created")
 
 

@@ -22,13 +22,12 @@ from assay.findings import Finding, Severity
 from assay.keys.der import DAMAGED
 from assay.keys.x509 import check_timestamper
 from assay.signing.bundle import Bundle
-from assay.signing.moment import Moment
+from assay.signing.moment import CLOCK_SKEW, Moment
 
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
 
 MAX_TOKENS = 16  # one or two are usual; more is work for us and nothing for the signer
-CLOCK_SKEW = timedelta(minutes=5)  # two well-kept machines differ by less
 _DIGESTS = {
     "2.16.840.1.101.3.4.2.1": hashes.SHA256.name,
     "2.16.840.1.101.3.4.2.2": hashes.SHA384.name,

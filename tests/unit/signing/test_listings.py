@@ -81,6 +81,27 @@ def test_what_is_signed_verifies_and_every_change_is_found(
     assert changed == ["sub/vocab.txt", "weights.bin"]
 
 
+def test_only_shards_say_which_files_have_no_byte(model: Path, signer: PemSigner, now: datetime) -> None:
+    sign(model, signer, now=now)
+    assert not [one for one in resources(model) if "empty" in one.get("annotations", {})]
+    sign(model, signer, listing=SHARDED, now=now)
+    assert [one["annotations"]["empty"] for one in resources(model) if "empty" in one.get("annotations", {})] == [
+        ["sub/__init__.py"]
+    ]
+    (model / "sub" / "__init__.py").unlink()
+    sign(model, signer, listing=SHARDED, now=now)
+    assert not [one for one in resources(model) if "empty" in one.get("annotations", {})]
+
+
+def test_a_file_is_listed_only_as_it_was_measured(model: Path, signer: PemSigner, now: datetime) -> None:
+    sign(model, signer, listing=SHARDED, now=now)
+    claim = parse((model / "model.sig").read_bytes()).claim
+    assert parse(bundle.write(claim, signer, listing=SHARDED)).claim == claim
+    for listing in (Listing("blake2b"), Listing("sha256", 50)):
+        with pytest.raises(ArtifactError, match="has not been measured as it is to be listed"):
+            bundle.write(claim, signer, listing=listing)
+
+
 def test_an_empty_file_is_signed_by_name_where_shards_cannot_list_it(
     model: Path, signer: PemSigner, rule: SignedByKey, now: datetime
 ) -> None:
@@ -177,6 +198,12 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
     "shard twice": on_resources(lambda found: found.append(found[2])),
     "shard too long": on_resources(lambda found: found[3].update(name="weights.bin:200:301")),
     "shard of no bytes": on_resources(lambda found: found[0].update(name="sub/vocab.txt:0:0")),
+    "shard of no bytes, as its size says": on_resources(
+        lambda found: (found[0].update(name="sub/vocab.txt:0:0"), found[0]["annotations"].update(size=0))
+    ),
+    "shard too long, as its size says": on_resources(
+        lambda found: (found[3].update(name="weights.bin:200:301"), found[1]["annotations"].update(size=301))
+    ),
     "shard backwards": on_resources(lambda found: found[0].update(name="sub/vocab.txt:8:0")),
     "shards overlap": on_resources(lambda found: found[3].update(name="weights.bin:199:250")),
     "short shard in the middle": on_resources(lambda found: found[2].update(name="weights.bin:100:199")),
@@ -186,7 +213,7 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
     "range and no name": on_resources(lambda found: found[0].update(name=":0:8")),
     "size says otherwise": on_resources(lambda found: found[1]["annotations"].update(size=251)),
     "shard size zero": on_serialization(shard_size=0),
-    "shard size half": on_serialization(shard_size=99.5),
+    "shard size half": on_serialization(shard_size=100.5),
     "shard size negative": on_serialization(shard_size=-100),
     "shard size text": on_serialization(shard_size="100"),
     "shard size huge": on_serialization(shard_size=1e300),
@@ -196,6 +223,7 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
     "other method": on_serialization(method="blocks"),
     "method no text": on_serialization(method=["shards"]),
     "algorithm of another size": on_resources(lambda found: found[0].update(algorithm="sha256-sharded-99")),
+    "hash type no text": on_serialization(hash_type=["sha256"]),
     "hash type of another size": on_serialization(hash_type="sha256-sharded-99"),
     "empty no array": on_resources(lambda found: found[0]["annotations"].update(empty="a")),
     "empty no text": on_resources(lambda found: found[0]["annotations"].update(empty=[7])),
@@ -215,6 +243,25 @@ def test_hostile_shards_are_refused_even_when_well_signed(
     with pytest.raises(BundleError) as caught:
         parse(rebuilt(place, signer, HOSTILE[flaw]))
     assert [finding.rule for finding in caught.value.findings] == ["signature.malformed"]
+
+
+def test_as_many_paths_as_are_allowed_may_be_left_out(model: Path, signer: PemSigner, now: datetime) -> None:
+    place = sign(model, signer, listing=SHARDED, now=now).bundle_path
+    most = on_serialization(ignore_paths=[f"a{i}" for i in range(10_000)])
+    assert len(parse(rebuilt(place, signer, most)).claim.ignore) == 10_000
+
+
+def test_only_the_first_shard_of_a_file_speaks_of_the_whole_file(model: Path, signer: PemSigner, now: datetime) -> None:
+    place = sign(model, signer, listing=SHARDED, callables={"weights.bin": ["a b"]}, now=now).bundle_path
+    signed = parse(place.read_bytes())
+    more: dict[str, object] = {"globals": ["os system"], "tensors": "none"}
+    found = parse(rebuilt(place, signer, on_resources(lambda shards: shards[2].update(annotations=more))))
+    assert (found.claim, found.globals) == (signed.claim, signed.globals)
+
+
+def test_a_usual_listing_needs_no_second_measuring(model: Path, signer: PemSigner, now: datetime) -> None:
+    assert sign(model, signer, listing=Listing("blake3"), now=now).manifest.listing is None
+    assert sign(model, signer, listing=Listing("blake2b"), now=now).manifest.listing == Listing("blake2b")
 
 
 def test_how_model_signing_writes_shards_is_read(

@@ -75,12 +75,16 @@ def test_every_spelling_of_a_record_is_the_models_and_no_others(how: str) -> Non
     [
         ("", "found 0 words"),
         ("abandon ability", "found 2 words"),
+        ("face add decade", "found 3 words"),
+        (" ".join(["abandun", *words_of(ROOT)[:11]]), "the record is mistyped: word 1"),
+        (" ".join(["abandun", *words_of(ROOT)[:10]]), "found 11 words"),
         (" ".join(words_of(ROOT)[:23]), "found 23 words"),
         (" ".join((*words_of(ROOT), "zoo")), "found 25 words"),
         (ROOT[:31], "31 hexadecimal digits"),
         (ROOT + "0", "65 hexadecimal digits"),
         (f"{MARK} {ROOT} {MARK} {OTHER}", "more than one model"),
-        ("x" * (2 << 20), "at most"),
+        ("x" * ((1 << 20) + 1), "at most"),
+        ("x" * (1 << 20), "found 1 words"),
     ],
 )
 def test_what_is_no_record_is_refused_with_what_is_wanted(text: str, words: str) -> None:
@@ -163,6 +167,9 @@ def test_many_names_left_out_do_not_push_the_page_onto_a_second_one() -> None:
     page = to_text(Record(ROOT, "loans", 1, "", "", tuple(f"cache-{at}" for at in range(100))))
     assert "and 92 more" in page
     assert len(page.splitlines()) < 40
+    for count, said in ((8, False), (9, True)):
+        page = to_html(Record(ROOT, "loans", 1, "", "", tuple(f"cache-{at}" for at in range(count))))
+        assert ("and 1 more" in page, "and 0 more" in page) == (said, False)
 
 
 def test_only_what_verification_does_not_leave_out_itself_is_told() -> None:

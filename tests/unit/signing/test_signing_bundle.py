@@ -122,6 +122,16 @@ def test_resources_in_another_order_are_read_with_their_own_root(signer: PemSign
     assert [one.name for one in found.claim.files] == ["a/b.safetensors", "a-b"]
 
 
+def test_files_without_a_byte_are_said_apart_by_shards_only(signer: PemSigner) -> None:
+    assert reading.parse(rebuilt(signer, annotate(0, empty=["x"]))).claim == MANIFEST
+
+
+def test_as_many_timestamps_as_are_allowed_are_read(signer: PemSigner) -> None:
+    assert len(reading.parse(bundle.write(MANIFEST, signer, stamp=lambda _: [b"token"] * 16)).timestamps) == 16
+    with pytest.raises(BundleError, match="17 timestamps, more than 16"):
+        reading.parse(bundle.write(MANIFEST, signer, stamp=lambda _: [b"token"] * 17))
+
+
 def test_blake3_digests_are_read_as_such(signer: PemSigner) -> None:
     def swap(statement: dict[str, Any]) -> None:
         statement["predicate"]["serialization"]["hash_type"] = "blake3"
@@ -195,6 +205,7 @@ def two_blake3(statement: dict[str, Any]) -> None:
 
 HOSTILE: dict[str, Callable[[Any], object]] = {
     "other predicate": lambda body: {**body, "predicateType": "https://model_signing/Digests/v0.1"},
+    "predicate of nobody": lambda body: {**body, "predicateType": "https://example.org/v1"},
     "two subjects": lambda body: {
         **body,
         "subject": [*body["subject"], {"name": "other", "digest": body["subject"][0]["digest"]}],
@@ -223,6 +234,9 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
         digest={"sha512": body["subject"][0]["digest"]["sha256"]}
     ),
     "shards": serialize(method="shards", shard_size=1_000_000),
+    "shards of no bytes": serialize(method="shards", shard_size=0),
+    "digests in shards of no bytes": serialize(hash_type="sha256-sharded-0"),
+    "other method": serialize(method="trees"),
     "shard size alone": serialize(shard_size=1_000_000),
     "blake2b": serialize(hash_type="blake2b"),
     "hash type no string": serialize(hash_type=["sha256"]),

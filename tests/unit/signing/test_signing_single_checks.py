@@ -74,3 +74,9 @@ def test_versions_are_whole_numbers_that_json_keeps_exactly() -> None:
     for version in (-1, 2**53):
         with pytest.raises(ValueError, match=f"found version {version}"):
             About("spam", version, CREATED)
+
+
+def test_a_cosigner_who_does_not_count_is_named_all_the_same() -> None:
+    known = signer("ben", 1, counts=False)
+    (other,) = together(signer("anna", 0, others=(known,)), signer("anna", 0)).others
+    assert (other.identity, other.counts) == ("ben", False)

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,9 +30,10 @@ from assay.artifacts.manifest import FileDigest, Manifest
 from assay.errors import ConfigError, MissingExtraError, TimestampError, VerificationError
 from assay.findings import Severity
 from assay.keys.pem import PemSigner
-from assay.signing import bundle, reading
+from assay.signing import bundle, reading, timestamp
 from assay.signing.authority import MAX_BYTES, check_url, request_token
 from assay.signing.bundle import Bundle
+from assay.signing.moment import CLOCK_SKEW
 from assay.signing.timestamp import MAX_TOKENS, TimestampAuthorities, judge, parse
 
 SIGNATURE = b"a signature's bytes"
@@ -239,6 +242,7 @@ class TestBundles:
     def test_without_a_timestamp_the_present_counts(self, signer: PemSigner, trusted: TimestampAuthorities) -> None:
         found = judge(signed(signer), trusted, LATER)
         assert (found.moment.at, found.against, found.remarks) == (LATER, (), ())
+        assert judge(signed(signer), None, LATER).remarks == ()
 
     def test_a_trusted_timestamp_gives_the_time(
         self, signer: PemSigner, tsa: Stamper, trusted: TimestampAuthorities
@@ -277,6 +281,13 @@ class TestBundles:
         heap = replace(signed(signer), timestamps=(b"junk",) * (MAX_TOKENS + 1))
         assert [one.rule for one in judge(heap, trusted, LATER).against] == ["timestamp.malformed"]
 
+    def test_as_many_as_are_read_are_judged(
+        self, signer: PemSigner, tsa: Stamper, trusted: TimestampAuthorities
+    ) -> None:
+        found = signed(signer, tsa)
+        many = replace(found, timestamps=found.timestamps * MAX_TOKENS)
+        assert (judge(many, trusted, LATER).against, judge(many, trusted, LATER).moment.signed is None) == ((), False)
+
     def test_a_timestamp_of_one_signature_says_nothing_of_another(
         self, signer: PemSigner, tsa: Stamper, trusted: TimestampAuthorities
     ) -> None:
@@ -288,7 +299,10 @@ class TestBundles:
         assert moment.of(one.signatures[0][1]).at == moment.signed
         assert moment.of(second).at == LATER
         of_second = replace(both, timestamps=(stamped(tsa, second),))
-        assert judge(of_second, trusted, LATER).moment.signed is None
+        found = judge(of_second, trusted, LATER)
+        assert (found.moment.signed, found.against) == (None, ())
+        assert found.moment.of(second).at < LATER
+        assert found.moment.of(one.signatures[0][1]).at == LATER
 
 
 class TestAsking:
@@ -384,3 +398,34 @@ def test_without_the_package_it_is_said_which_extra_brings_it(
 def test_authorities_are_never_empty() -> None:
     with pytest.raises(ValueError, match="at least one"):
         TimestampAuthorities([])
+
+
+def test_the_time_is_the_latest_that_the_authority_may_mean(trusted: TimestampAuthorities, token: bytes) -> None:
+    said = parse(token).tst_info.gen_time
+    assert trusted.check(token, SIGNATURE, LATER) - said == timedelta(seconds=1.5001)
+    assert trusted.check(token, SIGNATURE, said - CLOCK_SKEW) > said
+    with pytest.raises(VerificationError, match="which is to come"):
+        trusted.check(token, SIGNATURE, said - CLOCK_SKEW - timedelta(microseconds=1))
+
+
+def test_whose_key_it_was_must_be_clear(tsa: Stamper, token: bytes) -> None:
+    """Neither two signers, nor two certificates of one issuer and number, nor none."""
+    read = parse(token)
+    (info,) = read.signed_data.signer_infos
+    leaf, other = tsa.certificate, tsa.root
+    twin = blank("twin", tsa.key, "tsa root", serial=leaf.serial_number).sign(tsa.key, hashes.SHA256())
+    assert twin.issuer == leaf.issuer
+
+    def answer(infos: list[object], *brought: x509.Certificate) -> Any:  # noqa: ANN401 - what their parser gives
+        ders = {one.public_bytes(Encoding.DER) for one in brought}
+        return SimpleNamespace(signed_data=SimpleNamespace(certificates=ders, signer_infos=infos))
+
+    assert timestamp._signer(answer([info], leaf, other), [other]) == (leaf, [other])
+    for odd, said in (
+        (answer([info, info], leaf), "has 2 signers"),
+        (answer([], leaf), "has 0 signers"),
+        (answer([info], leaf, twin), "2 certificates could be"),
+        (answer([info], other), "0 certificates could be"),
+    ):
+        with pytest.raises(VerificationError, match=said):
+            timestamp._signer(odd, [])

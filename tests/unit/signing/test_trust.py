@@ -13,6 +13,7 @@ from assay.errors import PolicyError, VerificationError
 from assay.keys.pem import PemSigner
 from assay.signing.moment import Moment
 from assay.signing.trust import TrustedKey, TrustStore
+from assay.storage.clock import utc_text
 
 DAY = timedelta(days=1)
 ANNA = "anna@example.org"
@@ -137,3 +138,42 @@ def test_half_a_trust_store_is_none(trust: TrustStore, spoil: Callable[[dict[str
 def test_any_text_is_a_store_or_our_error(text: bytes | str) -> None:
     with pytest.raises(PolicyError):
         TrustStore.parse(text)
+
+
+def test_a_key_is_trusted_from_its_first_moment_until_its_last(signer: PemSigner, now: datetime) -> None:
+    day = timedelta(days=1)
+    (always,) = TrustStore().trust("anna", signer.public_pem()).keys
+    (key,) = TrustStore().trust("anna", signer.public_pem(), since=now, until=now + 2 * day).keys
+    (revoked,) = TrustStore((key,)).revoke(key.key_id, at=now + day).keys
+    (only,) = TrustStore((always,)).revoke(always.key_id, at=now + day).keys
+    moments = (now - day, now, now + day, now + 2 * day)
+    assert [always.is_trusted(at) for at in moments] == [True, True, True, True]
+    assert [key.is_trusted(at) for at in moments] == [False, True, True, False]
+    assert [revoked.is_trusted(at) for at in moments] == [False, True, False, False]
+    assert [only.is_trusted(at) for at in moments] == [True, True, False, False]
+
+
+def test_rotating_ends_the_other_keys_after_the_overlap_and_never_later(
+    signer: PemSigner, stranger: PemSigner, now: datetime
+) -> None:
+    overlap = timedelta(days=7)
+    for until, ends in (
+        (None, now + overlap),
+        (now + 2 * overlap, now + overlap),
+        (now + overlap / 2, now + overlap / 2),
+    ):
+        before = TrustStore().trust("anna", signer.public_pem(), until=until)
+        old, new = before.rotate("anna", stranger.public_pem(), now=now, overlap=overlap).keys
+        assert (old.until, old.since) == (utc_text(ends), None)
+        assert (new.key_id, new.since, new.until) == (stranger.key_id, utc_text(now), None)
+
+
+def test_only_who_has_a_trusted_key_can_rotate(signer: PemSigner, stranger: PemSigner, now: datetime) -> None:
+    ended = TrustStore().trust("anna", signer.public_pem(), until=now)
+    for store in (TrustStore(), ended, TrustStore().trust("ben", signer.public_pem())):
+        with pytest.raises(PolicyError, match="anna has no trusted key to rotate"):
+            store.rotate("anna", stranger.public_pem(), now=now, overlap=timedelta(days=1))
+    with pytest.raises(PolicyError, match="beyond the year 9999"):
+        TrustStore().trust("anna", signer.public_pem()).rotate(
+            "anna", stranger.public_pem(), now=now, overlap=timedelta(days=3_000_000)
+        )
