@@ -194,7 +194,14 @@ class Recorder:
         return Watched(predictor, self)
 
     @overload
-    def recorded(self, function: Callable[P, R]) -> Callable[P, R]: ...
+    def recorded(
+        self,
+        function: Callable[P, R],
+        *,
+        inputs: Sequence[str] | None = None,
+        classes: Sequence[object] | None = None,
+        request_id: str | None = None,
+    ) -> Callable[P, R]: ...
 
     @overload
     def recorded(
@@ -255,8 +262,8 @@ class Recorder:
             if tables:
                 batches += [(uuid.uuid4().hex, part) for part in by_hour(together(tables))]
             self._error = None
-            failed = [batch for batch in batches if not self._write(*batch)]
-            kept_labels = bool(labels) and not self._write_labels(labels)
+            failed = [one for one in batches if not self._written(one[1].num_rows, write_hour, one[1], one[0])]
+            kept_labels = bool(labels) and not self._written(len(labels), write_labels, labels, uuid.uuid4().hex)
             with self._lock:
                 self._failed = self._within_memory(failed)
                 if kept_labels:
@@ -356,24 +363,14 @@ class Recorder:
             except Exception:  # noqa: BLE001 - the next flush may go well; the service goes on in any case
                 _LOG.exception("recording in %s failed", self._folder)
 
-    def _write(self, name: str, table: pa.Table) -> bool:
+    def _written(self, rows: int, write: Callable[..., None], *what: object) -> bool:
         try:
-            write_hour(self._folder, table, name)
+            write(self._folder, *what)
         except (OSError, pa.ArrowException) as err:
-            return self._refused(err, table.num_rows)
+            self._error = getattr(err, "strerror", None) or type(err).__name__
+            _LOG.error("%d rows could not be recorded in %s: %s", rows, self._folder, self._error)
+            return False
         return True
-
-    def _write_labels(self, labels: Sequence[Label]) -> bool:
-        try:
-            write_labels(self._folder, labels, uuid.uuid4().hex)
-        except (OSError, pa.ArrowException) as err:
-            return self._refused(err, len(labels))
-        return True
-
-    def _refused(self, err: Exception, rows: int) -> bool:
-        self._error = getattr(err, "strerror", None) or type(err).__name__
-        _LOG.error("%d rows could not be recorded in %s: %s", rows, self._folder, self._error)
-        return False
 
     def _within_memory(self, failed: list[tuple[str, pa.Table]]) -> list[tuple[str, pa.Table]]:
         """Keep the oldest rows that fit; the newest beyond are lost, and counted."""

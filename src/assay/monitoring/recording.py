@@ -244,11 +244,9 @@ def _framed(value: object) -> pa.Table | None:
     """A table or data frame as a table of Arrow."""
     if isinstance(value, pa.Table):
         return value
-    if hasattr(value, "to_arrow"):  # polars
-        return value.to_arrow()
-    if hasattr(value, "columns") and hasattr(value, "index"):
+    if hasattr(value, "columns") and hasattr(value, "index"):  # of pandas: the index is no input
         return pa.Table.from_pandas(value, preserve_index=False)
-    return None
+    return pa.table(value) if hasattr(value, "__arrow_c_stream__") else None
 
 
 def _named(rows: Sequence[tuple[object, ...]], names: Sequence[str] | None) -> pa.Table:
@@ -276,7 +274,10 @@ def _read_answer(answer: object, classes: Sequence[object] | None) -> tuple[list
         named = best if classes is None else np.asarray(classes)[best]
         return named.tolist(), answer.max(axis=1).tolist()
     if isinstance(answer, np.ndarray):
-        return np.atleast_1d(answer.squeeze()).tolist(), None
+        one_a_row = np.atleast_1d(answer.squeeze())
+        if one_a_row.ndim > 1:
+            raise TableError(f"an answer of shape {answer.shape} is not one prediction a row")
+        return one_a_row.tolist(), None
     return _answers(answer), None
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -238,7 +238,8 @@ def test_several_rows_of_one_request_have_ids_of_their_own(tmp_path: Path) -> No
 
 def test_paths_must_be_named(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, model=ROOT)
-    for paths in ([], "/predict"):
+    wrong: list[Sequence[str]] = [[], "/predict"]
+    for paths in wrong:
         with pytest.raises(ValueError, match="name the paths"):
             RecordingMiddleware(answering, recorder, read, paths=paths)
 
