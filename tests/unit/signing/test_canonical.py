@@ -98,3 +98,12 @@ def test_an_empty_string_is_taken_only_where_it_may_be() -> None:
     for value, empty in (("", False), (None, True), (0, True)):
         with pytest.raises(BundleError, match="not empty was wanted"):
             canonical.string(value, what="name", empty=empty)
+
+
+@pytest.mark.parametrize(
+    ("value", "length"), [("abc", None), ("AB", None), ("ab", 4), ("zz", None), ("", None), (7, None)]
+)
+def test_only_whole_bytes_in_lower_case_are_hexadecimal(value: object, length: int | None) -> None:
+    assert canonical.hexadecimal("00ff", what="digest") == canonical.hexadecimal("00ff", 4, what="digest") == "00ff"
+    with pytest.raises(BundleError):
+        canonical.hexadecimal(value, length, what="digest")
