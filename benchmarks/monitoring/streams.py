@@ -221,7 +221,7 @@ def _silent(draw: np.random.Generator, rows: int, *, fallen: bool) -> Rows:
 
 
 def _confidence(draw: np.random.Generator, rows: int, mean: float) -> Floats:
-    sd = CONFIDENCE[1]
+    mean, sd = min(max(mean, 0.05), 0.95), CONFIDENCE[1]  # a beta distribution of that deviation has its mean within
     size = mean * (1 - mean) / sd**2 - 1
     return np.asarray(beta.rvs(mean * size, (1 - mean) * size, size=rows, random_state=draw), dtype=np.float64)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ours import CHANGED, HOURS, PLANTED, TIMED, UNCHANGED, YEAR
+from ours import CHANGED, PLANTED, TIMED, UNCHANGED
 from peers import PEERS, WATCHES, there
 from real import REAL
 from results import Record, Store
@@ -23,6 +23,45 @@ GOALS: Final[dict[str, tuple[int, int]]] = {
     "one column of 20 by .2 sd": (3000, 2000),
     "one column of 20 by .1 sd": (20_000, 10_000),
 }
+
+OVERVIEW: Final = """\
+Every stream is made from a seed, row by row: 20 features, predictions of ten classes, confidence, latency, failures,
+labels, 30 segments as slices; all signals are on. The same rows are written out for the peers. How soon an exchanged
+model is found by its answers is in [another table](../fingerprint/RESULTS.md)."""
+STILL: Final = """\
+A baseline of 60 daily windows of 1,000 rows, then two years; budget one false alarm a year. The first row has a
+baseline of 20,000 rows and a budget of one in 10,000 windows. Effects: of a day on features .1 sd, on log-odds of rates
+and classes and on the log of the volume .2; heavy tails .05 and .1; a burst is one signal away for one day, by half a
+standard deviation or 1 in log-odds, each signal in 2 % of its days: some 300 a year. The interval is Clopper and
+Pearson's of the share of windows with an alarm, times the windows of a budget."""
+DELAYS: Final = """\
+Rows from the change to the end of the window of the first alarm of a signal that the change moves; a run that finds
+nothing counts as infinite. Baseline 20,000 rows, budget one false alarm in 1,000,000 rows. "Sensitive" is without
+floors, which the library offers and `assay.toml` does not. The class falls while errors overall, labels and predictions
+keep their rates: no other signal of the table moves. A false discovery of the slice is a run that names a slice with
+neither of its two levels."""
+HOURLY: Final = """\
+Windows of an hour and 120 rows, three weeks of baseline, sixty days judged, one false alarm a year; the pattern of the
+day has four times the standard deviation of the rest (.05 and .1). The trend moves every signal by four times that over
+the baseline's 60 days. What then stays at its last level is farther from the baseline's mean than the floor: an alarm
+on it tells of a difference that is there. What goes on is drift."""
+TABLES: Final = """\
+The default budget, one alarm a year, but never less than ten windows (91 days: 2.5 years). Shuffled tables surely do
+not change between their blocks. The weather's own order is known to have changed in visibility (1963, 1970), wind
+(1957) and pressure (1958); from 1959 on and without visibility no column's yearly mean leaves the others'. "Stay /
+pass": whether the named signal's distribution over the two years from the onset on is farther from the baseline's than
+any two years of the baseline are from its rest. The rides of three years grow; their baseline of 60 weeks is too short
+to know seasons, and the table in its own order is not unchanged."""
+PEERS_STILL: Final = """\
+Defaults of each peer. River's detectors read the stream of errors, or all of errors, confidence and 20 features; a
+window counts when an alarm falls into it. The others judge every window of a day against the baseline: evidently's
+columns and its decision on the whole table, NannyML's distances and its realised and estimated accuracy, Alibi Detect's
+tests with Bonferroni's correction."""
+PEERS_DELAYS: Final = """\
+River's detectors read the one series that changes, which a user would have to know. Delays say little without the
+share of windows with an alarm before the change: a monitor that always alarms is quick. Evidently's and Alibi Detect's
+and NannyML's first alarm after the change may be a false one. KSWIN takes milliseconds a value and was given 2,000 rows
+before and 3,000 after the change."""
 
 
 def clopper_pearson(events: int, trials: int) -> tuple[float, float]:
@@ -60,24 +99,29 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
-def unchanged_table(store: Store, which: Iterable[str], year: dict[str, float]) -> list[str]:
+def unchanged_table(store: Store, which: Iterable[str], missed: list[str]) -> list[str]:
     """False alarms of ours."""
     out = []
     for row in which:
         found = store.all(row, "assay")
         if not found:
             continue
+        budget = (UNCHANGED | TIMED)[row].budget
         windows = int(sum(number(r, "windows") for r in found))
         alarms = int(sum(number(r, "alarms") for r in found))
         alarmed = int(sum(number(r, "alarmed") for r in found))
-        low, high = (x * year[row] for x in clopper_pearson(alarmed, windows))
-        rate = alarms * year[row] / windows
+        low, high = (x * budget for x in clopper_pearson(alarmed, windows))
+        rate = alarms * budget / windows
         named: dict[str, int] = {}
         for record in found:
             for signal in _texts(record, "signals"):
                 named[signal] = named.get(signal, 0) + 1
         most = ", ".join(f"{k} {v}" for k, v in sorted(named.items(), key=lambda p: -p[1])[:3])
-        kept = "kept" if rate <= 1 else "not kept" if low > 1 else "above, not surely"
+        kept = "kept" if rate <= 1 else "**not kept**" if low > 1 else "**above**, not surely"
+        if rate > 1:
+            missed.append(
+                f"{row}: {per(rate)} false alarms in a budget's time ({low:.2f} to {high:.2f}); 1 is the goal"
+            )
         out.append(
             [
                 row,
@@ -93,7 +137,7 @@ def unchanged_table(store: Store, which: Iterable[str], year: dict[str, float]) 
     return markdown(head, out)
 
 
-def real_table(store: Store) -> list[str]:
+def real_table(store: Store, missed: list[str]) -> list[str]:
     """Alarms of ours on real tables."""
     out = []
     for row, what in REAL.items():
@@ -108,13 +152,17 @@ def real_table(store: Store) -> list[str]:
         quiet = sum(number(r, "alarms") == 0 for r in found)
         stay, gone = (int(sum(number(r, name) for r in found)) for name in ("stay", "pass"))
         lasting = f"{stay} / {gone}" if what.order == "in order" else ""
+        rate = alarms / budgets
+        if rate > 1:
+            sure = "" if what.order != "in order" else " (the table itself may have changed)"
+            missed.append(f"{row}: {per(rate)} alarms in a budget's time ({low * each:.2f} to {high * each:.2f}){sure}")
         out.append(
             [
                 row,
                 f"{len(found)} x {number(found[0], 'days') / 365:.1f} years",
                 f"{number(found[0], 'baseline'):.0f}",
                 str(alarms),
-                per(alarms / budgets),
+                per(rate),
                 f"{low * each:.2f} to {high * each:.2f}",
                 f"{quiet} of {len(found)}",
                 lasting,
@@ -133,7 +181,7 @@ def real_details(store: Store) -> list[str]:
     return [*out, ""]
 
 
-def delay_table(store: Store) -> list[str]:
+def delay_table(store: Store, missed: list[str]) -> list[str]:
     """How soon ours finds a change."""
     out = []
     for row, what in (CHANGED | PLANTED).items():
@@ -150,6 +198,10 @@ def delay_table(store: Store) -> list[str]:
             seen = sum(bool(_texts(r, "first")) for r in found)
             before = int(sum(number(r, "before") for r in found))
             others = sum(bool(_texts(r, "others")) for r in found)
+            if median > goal:
+                missed.append(f"{row}, floors {floors}: median {plain(median)} rows, {goal:,} is the goal")
+            if seen and named / seen < 0.95:
+                missed.append(f"{row}, floors {floors}: named right in {named} of {seen}, 95 % is the goal")
             out.append(
                 [
                     row,
@@ -242,24 +294,21 @@ def missing(store: Store) -> list[str]:
     return out + [f"* {PEER_NAMES[who]}, {row}: {why}" for who, row, why in sorted(whys)]
 
 
-def budgets() -> dict[str, float]:
-    """Windows of one budget by stream."""
-    hours = {row: HOURS for row, one in TIMED.items() if one.window == "1h"}
-    return {row: one.budget for row, one in (UNCHANGED | TIMED).items()} | hours
-
-
 def render(store: Store, about: str) -> str:
     """The whole page."""
-    lines = ["# What the monitor raises, and what it misses", "", about, ""]
-    lines += ["## No change: every alarm is false", "", *unchanged_table(store, UNCHANGED, budgets())]
-    lines += ["## Changes", "", *delay_table(store)]
-    lines += ["## Hours of the day, and a trend inside the baseline", "", *unchanged_table(store, TIMED, budgets())]
-    lines += ["## Real tables", "", *real_table(store), *real_details(store)]
-    lines += ["## The peers on unchanged streams", "", *peer_unchanged_table(store)]
-    lines += ["## The peers on the same changes", "", *peer_delay_table(store)]
-    gone = missing(store)
-    lines += ["## Peers without a figure", "", *gone, ""] if gone else []
+    missed: list[str] = []
+    parts = [
+        ("No change: every alarm is false", STILL, unchanged_table(store, UNCHANGED, missed)),
+        ("Changes", DELAYS, delay_table(store, missed)),
+        ("Hours of the day, and a trend inside the baseline", HOURLY, unchanged_table(store, TIMED, missed)),
+        ("Real tables", TABLES, [*real_table(store, missed), *real_details(store)]),
+        ("The peers on unchanged streams", PEERS_STILL, peer_unchanged_table(store)),
+        ("The peers on the same changes", PEERS_DELAYS, peer_delay_table(store)),
+        ("Peers without a figure", "", missing(store)),
+    ]
+    lines = ["# What the monitor raises, and what it misses", "", about, "", OVERVIEW, ""]
+    lines += ["## Not met", "", *([f"* {each}" for each in missed] or ["Every goal measured here is met."]), ""]
+    for title, words, body in parts:
+        if any(body):
+            lines += [f"## {title}", "", *([words, ""] if words else []), *body]
     return "\n".join(lines).rstrip() + "\n"
-
-
-__all__ = ["YEAR", "render"]
