@@ -286,6 +286,18 @@ def test_oddities_are_counted(engine: Engine, tmp_path: Path) -> None:
     assert (odd.labelled, odd.future, odd.undated, odd.counts) == (3, 1, 0, {"y": 3, "empty": 0})
 
 
+def test_oddities_of_rows_that_were_looked_at_before_are_not_counted_again(engine: Engine, tmp_path: Path) -> None:
+    when = pa.array(
+        [START, START + timedelta(hours=1), None, START + timedelta(hours=2), START + timedelta(hours=1)],
+        pa.timestamp("us", "UTC"),
+    )
+    source = write(tmp_path / "t.parquet", {"ts": when, "id": ["a", "a", "a", "a", "b"]})
+    odd = engine.oddities(
+        source, time="ts", now=START, request_id="id", columns=("id",), since=START + timedelta(hours=1)
+    )
+    assert (odd.rows, odd.undated, odd.repeated_ids, odd.backward, odd.counts) == (4, 1, 2, 1, {"id": 4})
+
+
 def test_the_border_between_two_files_is_no_step_back(engine: Engine, tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"ts": times(10, 11)})
     source = write(tmp_path / "b.parquet", {"ts": times(0, 2, 1)})

@@ -89,6 +89,7 @@ def oddities(
     label: str | None,
     label_time: str | None,
     columns: Sequence[str],
+    since: datetime | None,
 ) -> Oddities:
     """What is strange about the rows' order, identity and labels; see `Engine.oddities`."""
     clock = micros(table.columns, time)
@@ -113,6 +114,8 @@ def oddities(
         parts.append(f"{table.columns.dialect.quoted(column)} AS c{i}")
     counted = [*asked.values(), *(f"count(c{i})" for i in range(len(columns)))]
     query = f"SELECT {', '.join(counted)} FROM (SELECT {', '.join(parts)} FROM {table.table}) AS looked_at"
+    if since is not None:
+        query += f" WHERE t IS NULL OR t >= {to_micros(since)}"
     found = [whole(x) for x in table.ask(query)[0]]
     counts = dict(zip(columns, found[len(asked) :], strict=True))
     return Oddities(**dict(zip(asked, found, strict=False)), counts=counts)

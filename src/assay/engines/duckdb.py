@@ -140,9 +140,10 @@ class DuckDb:
         label: str | None = None,
         label_time: str | None = None,
         columns: Sequence[str] = (),
+        since: datetime | None = None,
     ) -> Oddities:
         """What is strange about the rows' order, identity and labels."""
-        with _open(source) as table:
+        with _open(source, since=since) as table:
             return asking.oddities(
                 table,
                 time=time,
@@ -151,6 +152,7 @@ class DuckDb:
                 label=label,
                 label_time=label_time,
                 columns=columns,
+                since=since,
             )
 
     def counts(self, source: Source, query: CountQuery) -> Tally:

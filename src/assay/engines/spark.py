@@ -178,9 +178,10 @@ class Spark:
         label: str | None = None,
         label_time: str | None = None,
         columns: Sequence[str] = (),
+        since: datetime | None = None,
     ) -> Oddities:
         """What is strange about the rows' order, identity and labels."""
-        with self._open(source) as table:
+        with self._open(source, since=since) as table:
             return asking.oddities(
                 table,
                 time=time,
@@ -189,6 +190,7 @@ class Spark:
                 label=label,
                 label_time=label_time,
                 columns=columns,
+                since=since,
             )
 
     def counts(self, source: Source, query: CountQuery) -> Tally:

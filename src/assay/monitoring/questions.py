@@ -42,12 +42,14 @@ class Asked:
         bin_of: The bin of the signal that rows with these codes belong to; None for rows it is not about.
         columns: The columns the question needs besides the time.
         wanted: What a value that cannot be read is not, for a person; empty where that is no fault.
+        within: All codes but the last of the only rows it is about; None where other codes may be.
     """
 
     question: Question
     bin_of: Callable[[tuple[int, ...]], int | None]
     columns: tuple[str, ...]
     wanted: str = "numbers"
+    within: tuple[int, ...] | None = None
 
 
 def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Asked]:
@@ -144,7 +146,7 @@ def _within(spec: SignalSpec, listed: Mapping[str, Sequence[str]], both: tuple[s
             return 1
         return codes[-1] if codes[-1] >= 0 else None
 
-    return Asked(question, bin_of, (*(column for column, _ in part), *both))
+    return Asked(question, bin_of, (*(column for column, _ in part), *both), within=places)
 
 
 def _of_class(spec: SignalSpec, score: str, label: str) -> Asked:

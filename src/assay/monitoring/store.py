@@ -12,9 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, cast
 
-from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, insert, select, update
 
 from assay.audit.log import AuditLog
 from assay.errors import BaselineError, StorageError
@@ -31,6 +32,8 @@ from assay.storage.tables import windows as windows_table
 
 OUTBOX: Final = "monitor:"
 """Outbox rows with this beginning of their key are ours."""
+NOTHING: Final[Mapping[str, object]] = {"values": {}}
+"""The summary of a window that was not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,18 @@ def load_baseline(engine: Engine, model: str) -> Baseline | None:
         row = connection.execute(query).mappings().first()
     if row is None:
         return None
-    baseline = Baseline.parse(row["body"])
-    if baseline.digest != row["digest"]:
-        raise BaselineError(f"the stored baseline of {model} was edited: learn it again")
+    try:
+        return _verified(row["body"], row["digest"])
+    except ValueError as err:
+        raise BaselineError(f"the stored baseline of {model} was edited: learn it again") from err
+
+
+@lru_cache(maxsize=8)
+def _verified(body: str, digest: str) -> Baseline:
+    """A baseline from its text; the same text is read and hashed once in a process."""
+    baseline = Baseline.parse(body)
+    if baseline.digest != digest:
+        raise ValueError(digest)
     return baseline
 
 
@@ -129,7 +141,7 @@ def load_windows(engine: Engine, model: str, baseline: str) -> tuple[WindowCount
         StorageError: The database cannot be read.
     """
     mine = (windows_table.c.model == model, windows_table.c.baseline == baseline)
-    query = select(windows_table).where(*mine).order_by(windows_table.c.start)
+    query = _counts_of(*mine).order_by(windows_table.c.start)
     with reading(engine) as connection:
         return tuple(_window(row) for row in connection.execute(query).mappings())
 
@@ -187,20 +199,20 @@ def record(
     Raises:
         StorageError: The database cannot be written; nothing was.
     """
-    series = {one.start: one.to_json() for one in evaluation.series}
+    summaries = {one.start: one for one in evaluation.series}
     with writing(engine, alone=True) as connection:
         digest = _keep(connection, model, baseline)
         mine = (windows_table.c.model == model, windows_table.c.baseline == digest)
-        there = {
-            row["start"]: _window(row) for row in connection.execute(select(windows_table).where(*mine)).mappings()
-        }
+        there = {row["start"]: _window(row) for row in connection.execute(_counts_of(*mine)).mappings()}
         added, changed, findings = 0, 0, []
         for window in windows:
             old = there.get(window.start)
-            grown = old is None or weight(window) > weight(old)
-            values = {"summary": json.dumps(series.get(window.start, {"values": {}}))}
-            if grown:
-                values |= {"counts": json.dumps({name: list(bins) for name, bins in window.counts.items()})}
+            if old is not None and weight(window) <= weight(old):
+                continue  # as it was, and so is what it says
+            values = {
+                "summary": json.dumps(summaries[window.start].to_json() if window.start in summaries else NOTHING),
+                "counts": json.dumps({name: list(bins) for name, bins in window.counts.items()}),
+            }
             if old is None:
                 key = {"model": model, "baseline": digest, "start": window.start}
                 connection.execute(insert(windows_table).values(**key, end=window.end, rows=window.rows, **values))
@@ -208,8 +220,8 @@ def record(
                 continue
             at = windows_table.c.start == window.start
             connection.execute(update(windows_table).where(*mine, at).values(rows=max(window.rows, old.rows), **values))
-            changed += grown
-            findings += [late(old, window)] if grown and window.rows > old.rows else []
+            changed += 1
+            findings += [late(old, window)] if window.rows > old.rows else []
         new = _raise(connection, model, digest, evaluation.alarms, now=now, actor=actor)
     return Recorded(added, changed, new, tuple(findings))
 
@@ -302,9 +314,20 @@ def outbox_key(model: str, digest: str, signal: str, where: str | None, window: 
     return f"{OUTBOX}{model}:{digest}:{signal}:{where or ''}:{window}"
 
 
+def _counts_of(*which: ColumnElement[bool]) -> Select[tuple[str, str, int, str]]:
+    """What a window is made of; its summary is for charts, and longer."""
+    c = windows_table.c
+    return select(c.start, c.end, c.rows, c.counts).where(*which)
+
+
 def _window(row: RowMapping) -> WindowCounts:
-    fields = {"start": row["start"], "end": row["end"], "rows": row["rows"], "counts": _json(row["counts"])}
-    return WindowCounts.parse(fields)
+    return _parsed(row["start"], row["end"], row["rows"], row["counts"])
+
+
+@lru_cache(maxsize=4096)
+def _parsed(start: str, end: str, rows: int, counts: str) -> WindowCounts:
+    """A window from its texts: a process that monitors again and again reads each text once."""
+    return WindowCounts.parse({"start": start, "end": end, "rows": rows, "counts": _json(counts)})
 
 
 def _alarm(row: RowMapping, position: int | None) -> StoredAlarm:

@@ -66,8 +66,12 @@ def about_rows(
     *,
     watched: Sequence[str],
     now: datetime,
+    since: datetime | None = None,
 ) -> tuple[Finding, ...]:
-    """Rows without time, out of order, twice, labelled too early or from the future; columns without a value."""
+    """Rows without time, out of order, twice, labelled too early or from the future; columns without a value.
+
+    Rows before ``since`` were looked at by an earlier run, and are not again.
+    """
 
     def there(column: str | None) -> str | None:
         return column if column in columns else None
@@ -80,6 +84,7 @@ def about_rows(
         label=there(schema.label),
         label_time=there(schema.label_time),
         columns=watched,
+        since=since,
     )
     found = [
         Finding(

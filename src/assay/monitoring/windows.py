@@ -35,6 +35,9 @@ GAPS = 10
 """A border window is partial when more than so many mean distances between rows are empty at its border."""
 
 
+Cells = dict[tuple[int, ...], dict[tuple[int, ...], list[tuple[int, int]]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Windows and what was strange about the table.
@@ -154,8 +157,9 @@ def count(
     there = {name: one for name, one in ask(specs, schema).items() if all(column in columns for column in one.columns)}
     findings = about_columns(schema, specs, columns, families)
     watched = sorted({column for one in there.values() for column in one.columns})
-    findings += about_rows(engine, source, schema, columns, watched=watched, now=now)
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
+    seen = spans[0][0] if spans else None
+    findings += about_rows(engine, source, schema, columns, watched=watched, now=now, since=seen)
     after = spans[-1][1] if spans else since
     new = cut(engine, source, schema, window, after=after, through=now if live else None)
     spans += list(pairwise(new))
@@ -208,21 +212,46 @@ def _fold(
     tally: Tally, specs: Sequence[SignalSpec], there: Mapping[str, Asked], columns: Collection[str]
 ) -> list[dict[str, tuple[int, ...]]]:
     """The counts of every window by signal, from the counts of every code."""
+    cells: dict[int, Cells] = {}
     counts: list[dict[str, list[int]]] = [{} for _ in tally.windows]
     for spec in specs:
         if spec.kind == "volume":
             for place, window in enumerate(tally.windows):
                 counts[place][spec.name] = [window.rows]
         elif spec.name in there:
-            for (place, *codes), rows in tally.answers[spec.name].items():
-                bin_ = there[spec.name].bin_of(tuple(codes))
-                if bin_ is not None:
-                    counts[place].setdefault(spec.name, [0] * spec.bins)[bin_] += rows
+            answer, asked = tally.answers[spec.name], there[spec.name]
+            if id(answer) not in cells:
+                cells[id(answer)] = _cells(answer)
+            parts = cells[id(answer)]
+            for part in parts.values() if asked.within is None else [parts.get(asked.within, {})]:
+                _add(counts, spec, asked, part)
         elif spec.name.endswith(":null") and spec.column not in columns:
             for place, window in enumerate(tally.windows):  # a column that is gone is null in every row
                 if window.rows:
                     counts[place][spec.name] = [0, window.rows]
     return [{name: tuple(bins) for name, bins in one.items()} for one in counts]
+
+
+def _cells(answer: Mapping[tuple[int, ...], int]) -> Cells:
+    """Rows by all codes but the last, then by all codes, then by window: many signals share one answer."""
+    found: Cells = {}
+    for (place, *codes), rows in answer.items():
+        key = tuple(codes)
+        found.setdefault(key[:-1], {}).setdefault(key, []).append((place, rows))
+    return found
+
+
+def _add(
+    counts: Sequence[dict[str, list[int]]],
+    spec: SignalSpec,
+    asked: Asked,
+    part: Mapping[tuple[int, ...], Sequence[tuple[int, int]]],
+) -> None:
+    for codes, windows in part.items():
+        bin_ = asked.bin_of(codes)
+        if bin_ is not None:
+            for place, rows in windows:
+                counts[place].setdefault(spec.name, [0] * spec.bins)[bin_] += rows
 
 
 def _without_partial(

@@ -119,7 +119,7 @@ def test_nothing_is_kept_when_writing_an_alarm_fails(
         raise IntegrityError("insert", {}, Exception("disk full"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_key", refuse)
+        patched.setattr(store, "outbox_key", refuse)
         with pytest.raises(StorageError):
             run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4))
     assert store.load_windows(state, "spam", baseline.digest) == ()
