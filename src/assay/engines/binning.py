@@ -27,6 +27,8 @@ CELLS: Final = 4096
 """Cells of the look-up; in each there should be one edge at most."""
 MOST_STEPS: Final = 3
 """More edges than this in one cell are searched by halves."""
+FEW: Final = 3
+"""Up to so many edges are compared with, one after the other."""
 DENSE: Final = 1 << 21
 """Counts of one question that are kept one by one; beyond, only those that are not zero are."""
 UNDATED: Final = -9_200_000_000_000_000_000
@@ -66,6 +68,11 @@ class Edges:
 
     def find(self, x: Doubles) -> Codes:
         """The bin of each number; of what is no number, any."""
+        if len(self._edges) <= FEW:
+            found = np.zeros(len(x), dtype=np.int32)
+            for edge in self._edges:
+                found += x > edge
+            return found
         if self._steps > MOST_STEPS:
             return np.searchsorted(self._edges, x).astype(np.int32)
         with np.errstate(over="ignore", invalid="ignore"):

@@ -247,11 +247,12 @@ def _add(
     asked: Asked,
     part: Mapping[tuple[int, ...], Sequence[tuple[int, int]]],
 ) -> None:
+    bins = spec.bins
     for codes, windows in part.items():
         bin_ = asked.bin_of(codes)
         if bin_ is not None:
             for place, rows in windows:
-                counts[place].setdefault(spec.name, [0] * spec.bins)[bin_] += rows
+                counts[place].setdefault(spec.name, [0] * bins)[bin_] += rows
 
 
 def _without_partial(
