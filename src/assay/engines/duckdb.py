@@ -24,6 +24,7 @@ from assay.engines.base import (
     Tally,
     Text,
 )
+from assay.engines.bringing import at_hand
 from assay.engines.files import find
 from assay.engines.grouping import distinct
 from assay.engines.memory import HERE, in_memory
@@ -167,6 +168,12 @@ class DuckDb:
 
 @contextmanager
 def _open(source: Source, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[_Table]:
+    with at_hand(source, since=since, until=until) as here, _opened(here, since=since, until=until) as table:
+        yield table
+
+
+@contextmanager
+def _opened(source: Source, *, since: datetime | None, until: datetime | None) -> Iterator[_Table]:
     given = in_memory(source)
     files = (HERE,) if given is not None else find(source, since=since, until=until)
     with connect() as connection:

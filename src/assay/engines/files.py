@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from assay.engines.addresses import ARROW, ELSEWHERE, TABLE, shown
 from assay.engines.base import Source
 from assay.errors import TableError
 
@@ -61,22 +62,26 @@ def find(source: Source, *, since: datetime | None = None, until: datetime | Non
     found: dict[str, None] = {}
     for path in source.paths:
         for file in _expand(path):
-            if not file.endswith(PARQUET + CSV):
+            if not file.endswith(PARQUET + CSV + ARROW):
                 raise TableError(f"{file} is neither CSV nor Parquet by its name; give a .csv or .parquet file")
             found[file] = None
     there = without_replaced(found)
-    kept = tuple(file for file in there if _may_hold(file, since, until))
+    kept = tuple(file for file in there if may_hold(file, since, until))
     return kept or tuple(there)[-1:]  # one file at least, to know the columns
 
 
 def _expand(path: str) -> list[str]:
+    if path.startswith(TABLE):
+        raise TableError(f'{path} is a table of Spark\'s: count it with engine = "spark"')
+    if ELSEWHERE.match(path):
+        raise TableError(f"{shown(path)} is no file here")
     where = Path(path)
     if where.is_file():
         return [path]
     if where.is_dir():
         # Hidden names are left out: the Recorder writes under them before it renames.
         files = sorted(str(p) for p in where.rglob("*") if not _hidden(p, where) and p.is_file())
-        files = [file for file in files if file.endswith(PARQUET + CSV)]
+        files = [file for file in files if file.endswith(PARQUET + CSV + ARROW)]
     elif _MAGIC.search(path):
         files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
     else:
@@ -144,7 +149,8 @@ def recorded_span(file: str) -> tuple[datetime, datetime] | None:
         return None
 
 
-def _may_hold(file: str, since: datetime | None, until: datetime | None) -> bool:
+def may_hold(file: str, since: datetime | None, until: datetime | None) -> bool:
+    """Whether a file may hold rows of this time, by the name the Recorder gave it."""
     span = recorded_span(file)
     if span is None:
         return True

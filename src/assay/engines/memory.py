@@ -23,7 +23,7 @@ def in_memory(source: Source) -> pa.Table | None:
         return None
     try:
         table = pa.table(source.table)
-        plain = [_decoded(column) for column in table.columns]
+        plain = [decoded(column) for column in table.columns]
     except Exception as err:  # whoever made the table raises what they like
         raise TableError(
             f"cannot read {HERE}: it does not become columns of one type each ({type(err).__name__})"
@@ -34,7 +34,7 @@ def in_memory(source: Source) -> pa.Table | None:
     return pa.table(plain, names=table.column_names)
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column with its values in place; Arrow decodes no dictionary of views, which polars makes."""
     if not pa.types.is_dictionary(column.type):
         return column

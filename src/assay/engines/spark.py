@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 import pyarrow as pa
 
 from assay.engines import asking
+from assay.engines.addresses import shown
 from assay.engines.asking import Cell
 from assay.engines.base import (
     ColumnFamily,
@@ -30,9 +31,11 @@ from assay.engines.base import (
     Tally,
     Text,
 )
+from assay.engines.bringing import at_hand
 from assay.engines.landing import UNREAD, Landed, Landing, land
 from assay.engines.memory import HERE
 from assay.engines.spark_sql import dialect, type_of, widened
+from assay.engines.spark_tables import is_sparks, taken
 from assay.engines.sql import Columns, family_of, micros, number, present
 from assay.engines.times import to_micros
 from assay.errors import MissingExtraError, TableError
@@ -101,8 +104,11 @@ class Spark:
 
     def columns(self, source: Source) -> Mapping[str, ColumnFamily]:
         """The columns of a table in its order, each with the family of its type."""
-        with tempfile.TemporaryDirectory(prefix="assay-spark-") as folder:
-            return {name: family_of(kind) for name, kind in land(source, Path(folder)).types.items()}
+        if is_sparks(source):
+            with self._open(source) as table:
+                return table.columns.families
+        with tempfile.TemporaryDirectory(prefix="assay-spark-") as folder, at_hand(source) as here:
+            return {name: family_of(kind) for name, kind in land(here, Path(folder)).types.items()}
 
     def rows(
         self,
@@ -202,17 +208,24 @@ class Spark:
     def _open(
         self, source: Source, *, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[_Table]:
-        with tempfile.TemporaryDirectory(prefix="assay-spark-") as folder:
-            landing = land(source, Path(folder), since=since, until=until)
+        with (
+            tempfile.TemporaryDirectory(prefix="assay-spark-") as folder,
+            at_hand(source, since=since, until=until) as here,
+        ):
+            landing = None if is_sparks(source) else land(here, Path(folder), since=since, until=until)
             with _blaming(source):
                 session = _session(self._address)
-                columns, frame = _read(session, landing)
                 view = f"assay_{Path(folder).name.rpartition('-')[2]}"
+                if landing is None:
+                    landing, columns, frame = taken(session, source, view)
+                else:
+                    columns, frame = _read(session, landing)
                 frame.createOrReplaceTempView(view)
                 try:
                     yield _Table(session, frame, view, columns, landing)
                 finally:
                     session.catalog.dropTempView(view)
+                    session.catalog.dropGlobalTempView(view)
 
 
 def _session(address: str) -> SparkSession:
@@ -374,7 +387,7 @@ def _blaming(source: Source) -> Iterator[None]:
         yield
     except (PySparkException, Py4JError, pa.ArrowException) as err:
         said = _SAID.search(str(err))
-        where = ", ".join(source.paths[:3]) or HERE
+        where = ", ".join(map(shown, source.paths[:3])) or HERE
         if said:
             raise TableError(f"{where}: {said[1]}") from err
         raise TableError(

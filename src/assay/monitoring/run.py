@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine as Database
 
 from assay.engines.base import Engine, Source
+from assay.engines.bringing import at_hand
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
@@ -81,18 +82,19 @@ def run(
     """
     baseline = _baseline(database, model)
     known = load_windows(database, model, baseline.digest)
-    counted = count(
-        engine,
-        source,
-        baseline.schema,
-        baseline.specs,
-        window=baseline.window,
-        now=now,
-        families=baseline.families,
-        live=True,
-        known=known[-recounted:],
-        since=since,
-    )
+    with at_hand(source) as here:
+        counted = count(
+            engine,
+            here,
+            baseline.schema,
+            baseline.specs,
+            window=baseline.window,
+            now=now,
+            families=baseline.families,
+            live=True,
+            known=known[-recounted:],
+            since=since,
+        )
     windows = merge(known, counted.windows)
     said = evaluate(baseline, windows, false_alarm_every=false_alarm_every)
     said = replace(said, series=with_estimates(said.series, windows, baseline.calibration))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from assay.engines.addresses import ELSEWHERE
 from assay.errors import ConfigError
 from assay.project.toml_keys import Keys, near
 
@@ -43,8 +44,14 @@ class Predictions:
     model: str | None = None
     request_id: str | None = None
     client: str | None = None
+    keep: timedelta | None = None
+    query: str | None = None
     slices: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
+    texts: tuple[str, ...] = ()
+    positive: str | None = None
+    tolerance: float | None = None
+    discover: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +241,7 @@ def _model(name: str, data: object, root: Path) -> ModelConfig:
         name=name,
         path=root / keys.need("path"),
         framework=keys.text("framework"),
-        task=keys.one_of("task", ("classification", "regression")),
+        task=keys.one_of("task", ("classification", "regression", "ranking", "binary")),
         tier=keys.one_of("tier", ("standard", "critical")),
         known_good=root / known_good if known_good else None,
         second_store=_second(root, second) if second else None,
@@ -267,14 +274,19 @@ def _predictions(data: Mapping[str, object], where: str, root: Path) -> Predicti
     if not data:
         return None
     keys = Keys(data, where)
-    optional = ("confidence", "latency_s", "error", "label", "label_time", "model", "request_id", "client")
+    optional = ("confidence", "latency_s", "error", "label", "label_time", "model", "request_id", "client", "query")
     predictions = Predictions(
         path=_at(root, keys.need("path")),
         time=keys.need("time"),
         prediction=keys.need("prediction"),
         engine=keys.text("engine", "duckdb") or "duckdb",
+        keep=keys.span("keep", timedelta(0)) or None,
         slices=keys.texts("slices"),
         features=keys.texts("features") or None,
+        texts=keys.texts("texts"),
+        positive=keys.text("positive"),
+        tolerance=keys.number("tolerance"),
+        discover=keys.texts("discover"),
         **{key: keys.text(key) for key in optional},
     )
     keys.nothing_else()
@@ -328,7 +340,8 @@ def _policy(data: Mapping[str, object], where: str) -> PolicyTable | None:
 
 
 def _at(root: Path, path: str) -> str:
-    return str(root / path)
+    """A path from the project's folder on; an address elsewhere as it is."""
+    return path if ELSEWHERE.match(path) else str(root / path)
 
 
 def _second(root: Path, place: str) -> str:

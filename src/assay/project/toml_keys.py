@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -83,6 +84,15 @@ class Keys:
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise self._wrong(key, value, "a whole number from 0")
         return value
+
+    def number(self, key: str) -> float | None:
+        """A finite number that is not negative; None where there is none."""
+        value = self._get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+            raise self._wrong(key, value, "a number from 0")
+        return float(value)
 
     def span(self, key: str, default: timedelta) -> timedelta:
         """A span of time, as ``30d``."""

@@ -70,7 +70,7 @@ MISTAKES = {
         MODEL + "tier = 'urgent'",
         "[models.spam] tier is 'urgent', 'standard' or 'critical' is wanted",
     ),
-    "an unknown task": (MODEL + "task = 'ranking'", "[models.spam] task is 'ranking', 'classification' or"),
+    "an unknown task": (MODEL + "task = 'guessing'", "[models.spam] task is 'guessing', 'classification' or"),
     "a bad span": (MODEL + "[models.spam.monitor]\nfalse_alarm_every = 'yearly'", "[models.spam.monitor] false_alarm"),
     "a bad age": (
         MODEL + "[models.spam.policy]\nsigned_by = ['a']\nmax_age = '30 days'",
