@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from assay.engines.base import Engine, Source
+from assay.engines.bringing import at_hand
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
 from assay.monitoring.learning import Task
@@ -37,7 +38,7 @@ def monitor_tables(
         window: ``1d`` or ``1000rows``.
         false_alarm_every: Time between false alarms over all signals together; None for a year.
         now: When this happens.
-        task: Whether predictions are classes or numbers.
+        task: Whether predictions are classes, numbers, scores that rank, or scores of one of two classes.
         random_split: A reference that lies between the current rows in time is meant so.
 
     Raises:
@@ -46,14 +47,15 @@ def monitor_tables(
         TableError: When a table cannot be read or has no time column.
         ConfigError: When the window is none, or not shorter than the budget.
     """
-    split = find_split(engine, reference, current, schema.time)
-    told = allow(split, meant=random_split, other="the rows to judge")
-    baseline = Baseline.learn(engine, reference, schema, window=window, now=now, task=task)
-    counted = count(
-        engine, current, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
-    )
-    evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every)
-    series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
-    return replace(
-        evaluation, series=series, findings=(*told, *baseline.findings, *counted.findings, *evaluation.findings)
-    )
+    with at_hand(reference) as then, at_hand(current) as later:
+        split = find_split(engine, then, later, schema.time)
+        told = allow(split, meant=random_split, other="the rows to judge")
+        baseline = Baseline.learn(engine, then, schema, window=window, now=now, task=task)
+        counted = count(
+            engine, later, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
+        )
+        evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every)
+        series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
+        return replace(
+            evaluation, series=series, findings=(*told, *baseline.findings, *counted.findings, *evaluation.findings)
+        )

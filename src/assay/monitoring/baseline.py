@@ -12,6 +12,7 @@ from typing import cast
 import rfc8785
 
 from assay.engines.base import ColumnFamily, Engine, Source
+from assay.engines.bringing import at_hand
 from assay.errors import BaselineError, ConfigError, TableError
 from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE
@@ -78,7 +79,7 @@ class Baseline:
             schema: What its columns mean.
             window: ``1d``, ``6h`` or ``1000rows``, as the live rows will be cut.
             now: When this happens.
-            task: Whether predictions are classes or numbers.
+            task: Whether predictions are classes, numbers, scores that rank, or scores of one of two classes.
 
         Raises:
             BaselineError: When there are no rows, no complete window, or one class only.
@@ -86,6 +87,14 @@ class Baseline:
             ConfigError: When the window is none, or too narrow.
         """
         parse_window(window)
+        with at_hand(source) as here:
+            return cls._learned(engine, here, schema, window=window, now=now, task=task)
+
+    @classmethod
+    def _learned(
+        cls, engine: Engine, source: Source, schema: PredictionSchema, *, window: str, now: datetime, task: Task
+    ) -> Baseline:
+        """The same of a table that is at hand."""
         families = engine.columns(source)
         if schema.time not in families:
             raise TableError(f"the reference has no column {schema.time!r}, which is declared as time")
@@ -113,7 +122,7 @@ class Baseline:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hex: what windows and alarms are kept under."""
         if not self._digest:  # a large baseline takes a quarter of a second to write out
-            digest = hashlib.sha256(rfc8785.dumps(cast("dict[str, None]", self.to_json()))).hexdigest()
+            digest = hashlib.sha256(_canonical(self.to_json())).hexdigest()
             object.__setattr__(self, "_digest", digest)
         return self._digest
 
@@ -159,6 +168,22 @@ class Baseline:
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as err:
             raise BaselineError(f"a stored baseline is malformed ({type(err).__name__}): learn it again") from err
+
+
+def _canonical(body: Mapping[str, object]) -> bytes:
+    """RFC 8785: the windows, which are most of it and hold text and whole numbers only, by the quicker writer.
+
+    It sorts names by code point, the RFC by UTF-16 unit: the same but for signs beyond U+FFFF.
+    """
+
+    def strict(value: object) -> bytes:
+        return rfc8785.dumps(cast("dict[str, None]", value))
+
+    windows = json.dumps(body["windows"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if max(windows) > "\uffff":
+        return strict(body)
+    parts = {key: windows.encode() if key == "windows" else strict(value) for key, value in body.items()}
+    return b"{" + b",".join(strict(key) + b":" + parts[key] for key in sorted(parts)) + b"}"
 
 
 def _about(windows: int, schema: PredictionSchema, families: Mapping[str, ColumnFamily]) -> tuple[Finding, ...]:
