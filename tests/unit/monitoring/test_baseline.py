@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.monitoring.streams import SCHEMA, START, requests, written
@@ -213,3 +217,11 @@ def test_csv_is_judged_like_parquet(tmp_path: Path) -> None:
     csv.write_csv(table, tmp_path / "reference.csv")
     text = Baseline.learn(ENGINE, Source((str(tmp_path / "reference.csv"),)), SCHEMA, window="1d", now=NOW)
     assert text.windows == learn(table, tmp_path).windows
+
+
+@pytest.mark.parametrize("name", ["plain", 'quote " and \\ and \n\x01\u2028', "é", "\U0001f600", "\ufb01"])
+def test_the_digest_is_that_of_the_canonical_text(baseline: Baseline, name: str) -> None:
+    windows = tuple(replace(one, counts={**one.counts, name: (1, 2), "\uff00": (3,)}) for one in baseline.windows)
+    odd = replace(baseline, windows=windows)
+    canonical = rfc8785.dumps(cast("dict[str, None]", odd.to_json()))
+    assert odd.digest == hashlib.sha256(canonical).hexdigest()
