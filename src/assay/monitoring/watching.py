@@ -25,7 +25,12 @@ class Part:
 
     detector: Detector
     natural: Natural
-    watcher: Watcher
+    view: View
+
+    @property
+    def watcher(self) -> Watcher:
+        """What judges the windows. Made anew each time: it is large, and one signal's at a time is enough."""
+        return self.detector.watch(self.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ def watch(
         if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
             continue
         view = View(specs[i], live[i], natural, floors, at, cap)
-        parts[i].append(Part(detector, natural, detector.watch(view)))
+        parts[i].append(Part(detector, natural, view))
     summed = [counts.sum(0, keepdims=True) for counts in baseline]
     return tuple(Watched(s, summed[i], live[i], at, tuple(parts[i])) for i, s in enumerate(specs))
 
