@@ -46,9 +46,10 @@ class Client:
 
     Attributes:
         name: Who.
-        habit: ``plain``, ``narrow``, ``device``, ``edits``, ``edge``, ``retries``.
+        habit: One of `HABITS`.
         hourly: Mean queries an hour at day.
         batch: Queries once a day, at the hour of its name; 0 for none.
+        place: Where it is, for habits that have one.
     """
 
     name: str
@@ -61,36 +62,89 @@ class Client:
         """Its queries of one hour."""
         at_day = 1.0 if 7 <= hour % 24 < 19 else 0.2
         n = int(rng.poisson(self.hourly * at_day))
-        if self.batch and hour % 24 == hash(self.name) % 24:
+        if self.batch and hour % 24 == (len(self.name) + ord(self.name[-1])) % 24:
             n += self.batch
         if not n:
             return np.empty((0, WIDTH))
-        if self.habit == "narrow":
-            self.place = world.rows(rng, 1) if self.place is None else self.place
-            return self.place + world.rows(rng, n) * 0.08
-        if self.habit == "device":  # a machine that reports as it goes, each case much like the one before
-            latent = np.zeros((n + 1, WIDTH))
-            latent[0] = rng.normal(size=WIDTH) if self.place is None else self.place
-            for i in range(n):
-                latent[i + 1] = 0.95 * latent[i] + 0.31 * rng.normal(size=WIDTH)
-            self.place = latent[-1]
-            return latent[1:] @ world.mixing[0] + world.centres[0]
-        if self.habit == "edge":  # cases that are sent because they are hard
-            many = world.rows(rng, 6 * n)
-            return many[np.argsort(np.abs(world.share(many) - 0.5))[: 2 * n]][rng.permutation(2 * n)[:n]]
-        rows = world.rows(rng, n)
-        if self.habit == "edits":  # a form, sent again with one field changed
-            again = rng.random(n) < 0.25
-            again[0] = False
-            for i in np.flatnonzero(again):
-                rows[i] = rows[i - 1]
-                rows[i, rng.integers(0, WIDTH)] += rng.normal(0, 0.5)
-        if self.habit == "retries":
-            again = rng.random(n) < 0.4
-            again[0] = False
-            for i in np.flatnonzero(again):
-                rows[i] = rows[i - 1]
+        if self.place is None:
+            self.place = world.rows(rng, 1)
+        rows, self.place = HABITS[self.habit](world, rng, n, self.place)
         return rows
+
+
+def _plain(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    return world.rows(rng, n), place
+
+
+def _narrow(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    return place + world.rows(rng, n) * 0.08, place
+
+
+def _device(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    """A machine that reports as it goes, each case much like the one before."""
+    latent = np.zeros((n + 1, WIDTH))
+    latent[0] = place[-1]
+    for i in range(n):
+        latent[i + 1] = 0.95 * latent[i] + 0.31 * rng.normal(size=WIDTH)
+    return latent[1:] @ world.mixing[0] + world.centres[0], latent[-1:]
+
+
+def _stepper(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    """The same, with hardly any difference."""
+    del world
+    walk = place + np.cumsum(rng.normal(0, 0.02, (n, WIDTH)), axis=0)
+    return walk, walk[-1:]
+
+
+def _edge(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    """Cases that are sent because they are hard."""
+    many = world.rows(rng, 6 * n)
+    return many[np.argsort(np.abs(world.share(many) - 0.5))[: 2 * n]][rng.permutation(2 * n)[:n]], place
+
+
+def _foreign(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    rows = world.rows(rng, n)
+    rows[:, 0] += 4 * world.training[:, 0].std()
+    return rows, place
+
+
+def _retries(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    rows = world.rows(rng, n)
+    for i in range(1, n):
+        if rng.random() < 0.4:
+            rows[i] = rows[i - 1]
+    return rows, place
+
+
+def _edits(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    """A form, now and then sent again with one field changed."""
+    return _edited(world.rows(rng, n), rng, rng.random(n) < 0.25, 0.5), place
+
+
+def _tuner(world: World, rng: np.random.Generator, n: int, place: Floats) -> tuple[Floats, Floats]:
+    """The same ten times over, by little."""
+    return _edited(world.rows(rng, n), rng, np.arange(n) % 10 > 0, 0.1), place
+
+
+def _edited(rows: Floats, rng: np.random.Generator, again: npt.NDArray[np.bool_], by: float) -> Floats:
+    for i in range(1, len(rows)):
+        if again[i]:
+            rows[i] = rows[i - 1]
+            rows[i, rng.integers(0, WIDTH)] += rng.normal(0, by)
+    return rows
+
+
+HABITS = {
+    "plain": _plain,
+    "narrow": _narrow,
+    "device": _device,
+    "stepper": _stepper,
+    "edge": _edge,
+    "foreign": _foreign,
+    "retries": _retries,
+    "edits": _edits,
+    "tuner": _tuner,
+}
 
 
 def people(rng: np.random.Generator, hour: int) -> list[Client]:
@@ -133,7 +187,7 @@ def attack(kind: str, world: World, rng: np.random.Generator) -> Iterator[Floats
 
 
 def _augmented(world: World, rng: np.random.Generator) -> Iterator[Floats]:
-    """A hundred seeds, then steps along the sign of a substitute's slope, doubling four times (Papernot et al. 2017)."""
+    """A hundred seeds, then steps along a substitute's slope, doubling four times (Papernot et al. 2017)."""
     rows = world.rows(rng, 100)
     yield from rows
     for _ in range(4):

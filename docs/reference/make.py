@@ -34,7 +34,7 @@ says more about them, it is below.
 | `XDG_STATE_HOME` | every verb in a project | checkpoints, unless `[log] checkpoints` is set: `~/.local/state` |
 | `XDG_CACHE_HOME` | `demo` | where its data sets are kept; default `~/.cache` |
 
-Not built: `diagnose --html`, `validate` to SARIF.
+Not built: `validate` to SARIF.
 """
 
 

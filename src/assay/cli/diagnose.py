@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import json_option, print_json, print_table, progress
+from assay.cli.output import Written, json_option, print_json, print_table, progress
+from assay.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from assay.project.project import Project
 
 INTACT, UNKNOWN = "intact", "unknown"
 
 
 @click.command()
 @click.argument("name")
+@click.option("--html", type=Written(), help="Write the explanation with its pictures as one file that stands alone.")
 @json_option
-def diagnose(*, name: str, as_json: bool) -> int:
+def diagnose(*, name: str, html: Path | None, as_json: bool) -> int:
     """Why model NAME changed: verdict, probabilities, evidence, what to do.
 
     Exit code 0 intact, 1 any other verdict, 3 unknown.
@@ -27,12 +33,23 @@ def diagnose(*, name: str, as_json: bool) -> int:
     with progress(f"diagnosing {name}"):
         found = diagnose_model(project, name, now=now())
     project.tell(now())
+    if html is not None:
+        _write(html, project, name)
     data = found.to_json()
     if as_json:
         print_json(data)
     else:
         print_diagnosis(name, data)
     return {INTACT: 0, UNKNOWN: 3}.get(found.verdict, 1)
+
+
+def _write(path: Path, project: Project, name: str) -> None:
+    try:
+        from assay.dashboard.explained import write
+
+        write(path, project, name, now=now())
+    except ImportError as err:
+        raise MissingExtraError("assay diagnose --html", "serve") from err
 
 
 def print_diagnosis(name: str, data: Mapping[str, object]) -> None:

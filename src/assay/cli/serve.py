@@ -24,9 +24,13 @@ TOKEN = "ASSAY_TOKEN"  # noqa: S105 - the name of a variable
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8750, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--no-tick", is_flag=True, help="Only show; another process does what is due.")
+@click.option("--otel", is_flag=True, help="Send metrics by OpenTelemetry, to where the OTEL_ variables say.")
 @click.option("--project", "folder", type=click.Path(path_type=Path), help="Folder of the project; default: this one.")
-def serve(*, host: str, port: int, no_tick: bool, folder: Path | None) -> None:
-    """Show the dashboard and do what is due, until stopped. The sign-in token is printed at the start."""
+def serve(*, host: str, port: int, no_tick: bool, otel: bool, folder: Path | None) -> None:
+    """Show the dashboard and do what is due, until stopped. The sign-in token is printed at the start.
+
+    Metrics for Prometheus are at /metrics, for who sends the token as a bearer token.
+    """
     try:
         import uvicorn
 
@@ -40,6 +44,11 @@ def serve(*, host: str, port: int, no_tick: bool, folder: Path | None) -> None:
     project = open_project()
     token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     click.echo(f"assay: http://{host}:{port}/  sign in with the token {token}", err=True)
+    told = None
+    if otel:
+        from assay.dashboard.telemetry import export
+
+        told = export(project, now)
     ended = threading.Event()
     loop = threading.Thread(target=_tick, args=(project, ended), daemon=True)
     if not no_tick:
@@ -50,6 +59,8 @@ def serve(*, host: str, port: int, no_tick: bool, folder: Path | None) -> None:
         )
     finally:
         ended.set()
+        if told is not None:
+            told.shutdown()
 
 
 def _tick(project: Project, ended: threading.Event) -> None:

@@ -20,14 +20,16 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
-from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoescape
+from jinja2 import Environment
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from assay.dashboard import charts, pages
+from assay.dashboard import charts, openmetrics, pages
+from assay.dashboard.rendering import environment
 from assay.dashboard.sessions import COOKIE, TRIES, TRIES_WITHIN, Session, Sessions
 from assay.errors import AssayError, ConfigError, IncidentError, LogError
 from assay.project.auditing import proof_of
 from assay.project.health import model_health, project_health
+from assay.project.metrics import gather
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,6 +48,7 @@ HEADERS = {
 }
 OPEN_PATHS = ("/sign-in", "/healthz", "/favicon.svg")
 STATIC = "/static/"
+METRICS = "/metrics"
 TOO_MANY = "Too many wrong tokens. Wait five minutes."
 MOST_BODY_BYTES = 16 * 1024
 LENGTH = re.compile(r"[0-9]{1,9}")
@@ -104,7 +107,7 @@ class Desk:
 
     def problem(self, request: Request, status: int, headline: str, detail: str) -> Response:
         """Say what is wrong, as a page or as JSON."""
-        if _path(request).startswith("/api/"):
+        if _path(request).startswith(("/api/", METRICS)):
             return JSONResponse({"error": detail}, status_code=status)
         return self.page(
             request, "problem.html", {"headline": headline, "detail": detail, "status": status}, status=status
@@ -127,7 +130,7 @@ def create_app(project: Project, *, token: str, clock: Callable[[], datetime], s
         yield
 
     app = FastAPI(title="assay", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=life)
-    desk = Desk(project, Sessions.guarded_by(token, clock), clock, secure, threading.Lock(), _templates(clock))
+    desk = Desk(project, Sessions.guarded_by(token, clock), clock, secure, threading.Lock(), environment(clock))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     _guard(app, desk)
     _apologise(app, desk)
@@ -136,31 +139,6 @@ def create_app(project: Project, *, token: str, clock: Callable[[], datetime], s
     _read_log(app, desk)
     _act(app, desk)
     return app
-
-
-def _templates(clock: Callable[[], datetime]) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("assay.dashboard"),
-        autoescape=select_autoescape(default=True),
-        undefined=ChainableUndefined,  # a check's body has what its kind has
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["moment"] = lambda time: f"{time:%Y-%m-%d %H:%M} UTC" if time else "never"
-    environment.filters["day"] = lambda time: f"{time:%Y-%m-%d}" if time else "never"
-    environment.filters["age"] = lambda time: _age(time, clock())
-    return environment
-
-
-def _age(time: datetime | None, now: datetime) -> str:
-    if time is None:
-        return "never"
-    seconds = (now - time).total_seconds()
-    for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        count = round(seconds / size)
-        if seconds >= size:
-            return f"{count} {word}{'' if count == 1 else 's'} ago"
-    return "just now"
 
 
 def _guard(app: FastAPI, desk: Desk) -> None:
@@ -224,7 +202,7 @@ async def _admit(request: Request, desk: Desk) -> Response | None:
         return desk.problem(request, 413, "Too large", f"A form has a length, of at most {MOST_BODY_BYTES} bytes.")
     if path in OPEN_PATHS or path.startswith(STATIC) or _session(request) is not None:
         return None
-    if path.startswith("/api/"):
+    if path.startswith("/api/") or path == METRICS:
         return _admit_program(request, desk)
     asked = urlencode({"next": quote(path)})
     return RedirectResponse(f"/sign-in?{asked}" if request.method == "GET" else "/sign-in", status_code=303)
@@ -316,6 +294,11 @@ def _read(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/health")
     def health() -> Response:
         return JSONResponse(project_health(project, now=desk.clock()).as_json(desk.clock()))
+
+    @app.get(METRICS)
+    def metrics(request: Request) -> Response:
+        kind = openmetrics.content_type(request.headers.get("accept", ""))
+        return PlainTextResponse(openmetrics.text(gather(project, now=desk.clock())), media_type=kind)
 
     @app.get("/healthz")
     def alive() -> Response:

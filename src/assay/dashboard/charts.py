@@ -16,8 +16,11 @@ from functools import lru_cache
 from html import escape
 from itertools import pairwise
 
+from assay.monitoring.portrait import Shape
+
 NARROW, WIDE = 330, 680  # widths in px: a phone, and one of two columns on a desk
 HEIGHT = 170
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 LONGEST_STEP = 4  # times the usual distance of two points: a longer one is a gap
 
 CONFIG: Mapping[str, object] = {
@@ -130,7 +133,7 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
         layers.append({"data": {"values": [{"value": chart.level}]}, "mark": rule, "encoding": {"y": values}})
     layers += _happenings(chart.marks, times)
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "$schema": SCHEMA,
         "width": width - 60,
         "height": HEIGHT,
         "padding": 4,
@@ -181,10 +184,47 @@ def _happenings(marks: Sequence[Mark], times: Mapping[str, object]) -> list[dict
     return layers
 
 
+def shape_specification(one: Shape, width: int) -> dict[str, object]:
+    """Bars for the baseline, a line for what came since, ``width`` pixels wide."""
+    rows = [
+        {"bin": label, "place": place, "share": share, "when": when}
+        for when, shares in (("baseline", one.then), ("since", one.now))
+        for place, (label, share) in enumerate(zip(one.labels, shares, strict=True))
+    ]
+    x = {"field": "bin", "type": "nominal", "sort": {"field": "place"}, "title": None, "axis": {"labelAngle": -40}}
+    y = {"field": "share", "type": "quantitative", "title": "share", "axis": {"format": "%", "tickCount": 4}}
+    bars = {"type": "bar", "color": "currentColor", "opacity": 0.22}
+    line = {"type": "line", "color": "var(--accent)", "point": {"color": "var(--accent)"}, "strokeWidth": 1.6}
+    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (line)"
+    return {
+        "title": {"text": title, "anchor": "start", "fontSize": 13},
+        "width": width - 60,
+        "height": 150,
+        "data": {"values": rows},
+        "layer": [
+            {"transform": [{"filter": "datum.when == 'baseline'"}], "mark": bars, "encoding": {"x": x, "y": y}},
+            {"transform": [{"filter": "datum.when == 'since'"}], "mark": line, "encoding": {"x": x, "y": y}},
+        ],
+    }
+
+
+def shape_svg(one: Shape, width: int) -> str:
+    """A distribution then and now as one accessible inline ``<svg>`` element."""
+    whole = {**shape_specification(one, width), "$schema": SCHEMA, "padding": 4, "config": CONFIG}
+    whole.pop("title")
+    moved = max(zip(one.labels, one.then, one.now, strict=True), key=lambda part: abs(part[2] - part[1]))
+    said = f"{one.signal}: {moved[0]} was {moved[1]:.1%} of rows in the baseline and is {moved[2]:.1%} since"
+    return _labelled(json.dumps(whole, sort_keys=True), said)
+
+
 def svg(chart: Chart, width: int) -> str:
     """The chart as one accessible inline ``<svg>`` element."""
-    text = _render(json.dumps(specification(chart, width), sort_keys=True))
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(chart.sentence(), quote=True)}" ', 1)
+    return _labelled(json.dumps(specification(chart, width), sort_keys=True), chart.sentence())
+
+
+def _labelled(specification_json: str, sentence: str) -> str:
+    label = escape(sentence, quote=True)
+    return _render(specification_json).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
 def digest(chart: Chart) -> str:

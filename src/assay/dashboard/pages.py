@@ -10,25 +10,32 @@ from datetime import datetime
 from typing import cast
 
 from assay.audit.merkle import Proof
-from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, svg
+from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, shape_svg, svg
 from assay.errors import LogError, VerificationError
 from assay.monitoring import store as monitoring
+from assay.monitoring.clients.words import SIGNAL as OF_CLIENT
+from assay.monitoring.course import Course
 from assay.monitoring.estimate import ESTIMATED
+from assay.monitoring.portrait import Shape
 from assay.monitoring.store import StoredAlarm
+from assay.monitoring.summary import Interval
 from assay.project.auditing import EntryProof
 from assay.project.curves import Drawn as Window
 from assay.project.curves import curves, levels
 from assay.project.health import ModelHealth
+from assay.project.portraits import portrait
 from assay.project.project import Project
 from assay.release.deployment import Deployment
 from assay.release.store import deployments
-from assay.storage.clock import utc_text
+from assay.storage.clock import from_text, utc_text
 
 SHOWN_WINDOWS = 240
 LISTED_WINDOWS = 30
 DRIFTING = 8
 CLASS = "accuracy:class="
 DRAWN_POINTS = 60
+MOST_PICTURES = 4
+MOST_ALARMS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,16 @@ class Drawn:
     wide: str
     narrow: str
     rows: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnShape:
+    """A distribution then and now in both widths, with the shares behind it: label, then, now."""
+
+    title: str
+    wide: str
+    narrow: str
+    bins: tuple[tuple[str, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +79,58 @@ def model_page(project: Project, health: ModelHealth, now: datetime) -> dict[str
     alarms = monitoring.alarms(project.state, health.name)
     live = deployments(project.state, health.name)
     normal = levels(project, health.name)
+    judged = portrait(project, health.name)
+    bands = judged.tolerances if judged else {}
     body = health.diagnosed.body if health.diagnosed else None
     return {
-        "performance": [draw(chart) for chart in _performance(windows, alarms, live, normal)],
-        "inputs": [draw(chart) for chart in _behaviour(windows, alarms, live, normal)],
+        "performance": [draw(chart) for chart in _performance(windows, alarms, live, (normal, bands))],
+        "inputs": [draw(chart) for chart in _behaviour(windows, alarms, live, (normal, bands))],
+        "courses": [draw(_course(one)) for one in (judged.courses if judged else ())[:MOST_PICTURES]],
+        "shapes": [_shape(one) for one in (judged.shapes if judged else ())[:MOST_PICTURES]],
+        "evidence_now": sorted(judged.evidence.items(), key=lambda pair: -pair[1])[:DRIFTING] if judged else [],
         "drifting": _drifting(windows),
         "alarms": alarms[::-1][:20],
         "budget": _budget(health),
         "diagnosis": body,
         "probabilities": _probabilities(body),
         "evidence": _evidence(body),
+        "slices": cast("Sequence[Mapping[str, object]]", body.get("slices", [])) if body else [],
         "history": history(project, health.name, now),
+        "timeline": _timeline(project, health, alarms, now),
     }
+
+
+def _course(one: Course) -> Chart:
+    """How sure one could be of an alarm, window by window: the interval narrows from where it began."""
+    points = tuple(
+        Point(start, known.value, known.low, known.high)
+        for start, known in zip(one.windows, one.known, strict=True)
+        if not math.isnan(known.value)
+    )
+    title = f"{one.signal}: share of rows with {one.question}, all since {one.windows[0][:10]} together"
+    return Chart(title, "share", points, (), one.level, band=one.band)
+
+
+def _shape(one: Shape) -> DrawnShape:
+    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (line)"
+    bins = tuple(zip(one.labels, one.then, one.now, strict=True))
+    return DrawnShape(title, shape_svg(one, WIDE), shape_svg(one, NARROW), bins)
+
+
+def _timeline(project: Project, health: ModelHealth, alarms: Sequence[StoredAlarm], now: datetime) -> list[Happened]:
+    """What was done and what was seen, oldest first."""
+    found = history(project, health.name, now)
+    for one in alarms[-MOST_ALARMS:]:
+        window, signal = str(one.alarm.get("window")), str(one.alarm.get("signal"))
+        said = f"{signal}: {one.alarm.get('detail')}"
+        found.append(Happened(from_text(window), "Alarm", said, one.position))
+    body = health.diagnosed.body if health.diagnosed else {}
+    onset = body.get("onset")
+    if isinstance(onset, str):
+        found.append(Happened(from_text(onset), "It began", "by the evidence, about then", None))
+    if health.diagnosed:
+        found.append(Happened(health.diagnosed.time, "Diagnosed", health.diagnosed.verdict, health.diagnosed.position))
+    return sorted(found, key=lambda one: one.time)
 
 
 def spark(project: Project, name: str) -> Drawn | None:
@@ -82,16 +139,20 @@ def spark(project: Project, name: str) -> Drawn | None:
     for signal, title in (("accuracy", "Accuracy"), ("confidence", "Mean confidence")):
         points = _points(windows, signal)
         if points:
-            marks = _marks(points, monitoring.alarms(project.state, name), deployments(project.state, name))
+            marks = _marks(points, _of_rows(monitoring.alarms(project.state, name)), deployments(project.state, name))
             return draw(Chart(title, "share", points, marks, levels(project, name).get(signal)))
     return None
+
+
+def _of_rows(alarms: Sequence[StoredAlarm]) -> list[StoredAlarm]:
+    return [one for one in alarms if _belongs(str(one.alarm.get("signal")), "accuracy")]
 
 
 def _performance(
     windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    normal: Mapping[str, float],
+    usual: tuple[Mapping[str, float], Mapping[str, Interval]],
 ) -> list[Chart]:
     names = sorted({name for window in windows for name in window.values if name.startswith(CLASS)})
     wanted = [
@@ -99,21 +160,21 @@ def _performance(
         (ESTIMATED, "Accuracy estimated from confidence, without labels"),
         *((name, f"Accuracy of class {name.removeprefix(CLASS)}") for name in names[:4]),
     ]
-    return _charts(wanted, windows, alarms, live, normal)
+    return _charts(wanted, windows, alarms, live, usual)
 
 
 def _behaviour(
     windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    normal: Mapping[str, float],
+    usual: tuple[Mapping[str, float], Mapping[str, Interval]],
 ) -> list[Chart]:
     wanted = [
         ("confidence", "Mean confidence"),
         ("failures", "Failed requests"),
         ("latency_s:p95", "Requests slower than the baseline's 95th percentile"),
     ]
-    return _charts(wanted, windows, alarms, live, normal)
+    return _charts(wanted, windows, alarms, live, usual)
 
 
 def _charts(
@@ -121,17 +182,25 @@ def _charts(
     windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    normal: Mapping[str, float],
+    usual: tuple[Mapping[str, float], Mapping[str, Interval]],
 ) -> list[Chart]:
     charts = []
+    normal, bands = usual
     for signal, title in wanted:
         points = _points(windows, signal)
         if points:
-            own = [alarm for alarm in alarms if signal == "accuracy" or alarm.alarm.get("signal") == signal]
+            own = [alarm for alarm in alarms if _belongs(str(alarm.alarm.get("signal")), signal)]
             level = normal.get("accuracy" if signal == ESTIMATED else signal)
             marks = _marks(points, own, live)
-            charts.append(Chart(title, "share", points, marks, level, measured=signal != ESTIMATED))
+            room = bands.get(signal)
+            band = (room.low, room.high) if room else None
+            charts.append(Chart(title, "share", points, marks, level, measured=signal != ESTIMATED, band=band))
     return charts
+
+
+def _belongs(alarm: str, signal: str) -> bool:
+    """Whether an alarm is drawn on a curve: on accuracy all are, but those about single clients."""
+    return alarm == signal or (signal == "accuracy" and not alarm.startswith(OF_CLIENT))
 
 
 def _points(windows: Sequence[Window], signal: str) -> tuple[Point, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from assay.dashboard.charts import CONFIG, Chart, Mark, Point, specification
+from assay.dashboard.charts import CONFIG, Chart, Mark, Point, shape_specification, specification
 from assay.errors import ConfigError, MissingExtraError, StorageError
 from assay.monitoring.alarms import Alarm
 from assay.monitoring.estimate import ESTIMATED
@@ -132,37 +132,13 @@ def _stacked(drawn: Sequence[Chart], shapes: Sequence[Shape]) -> dict[str, objec
         one = {key: value for key, value in specification(chart, WIDTH).items() if key not in {"config", "$schema"}}
         one.pop("padding")
         parts.append({**one, "title": {"text": chart.title, "anchor": "start", "fontSize": 13}})
-    parts += [_shape(one) for one in shapes[:MOST_ALARMED]]
+    parts += [shape_specification(one, WIDTH) for one in shapes[:MOST_ALARMED]]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "padding": 12,
         "spacing": 26,
         "vconcat": parts,
         "config": {**CONFIG, "title": {"color": "currentColor", "fontWeight": 600}},
-    }
-
-
-def _shape(one: Shape) -> dict[str, object]:
-    """Bars for the baseline, a line for what came since."""
-    rows = [
-        {"bin": label, "place": place, "share": share, "when": when}
-        for when, shares in (("baseline", one.then), ("since", one.now))
-        for place, (label, share) in enumerate(zip(one.labels, shares, strict=True))
-    ]
-    x = {"field": "bin", "type": "nominal", "sort": {"field": "place"}, "title": None, "axis": {"labelAngle": -40}}
-    y = {"field": "share", "type": "quantitative", "title": "share", "axis": {"format": "%", "tickCount": 4}}
-    bars = {"type": "bar", "color": "currentColor", "opacity": 0.22}
-    line = {"type": "line", "color": "var(--accent)", "point": {"color": "var(--accent)"}, "strokeWidth": 1.6}
-    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (line)"
-    return {
-        "title": {"text": title, "anchor": "start", "fontSize": 13},
-        "width": WIDTH - 60,
-        "height": 150,
-        "data": {"values": rows},
-        "layer": [
-            {"transform": [{"filter": "datum.when == 'baseline'"}], "mark": bars, "encoding": {"x": x, "y": y}},
-            {"transform": [{"filter": "datum.when == 'since'"}], "mark": line, "encoding": {"x": x, "y": y}},
-        ],
     }
 
 

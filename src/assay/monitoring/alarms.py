@@ -80,7 +80,7 @@ class Alarm:
 
 def describe(opening: Opening, watched: Watched, windows: Sequence[WindowCounts]) -> Alarm:
     """Find the strongest detector, start and question of an opening, and measure the change since then."""
-    part, first = _strongest(opening, watched)
+    part, first = strongest_start(opening, watched)
     question = part.watcher.strongest(first, opening.window)
     measure = _volume if watched.spec.kind == "volume" else _share
     baseline, size, low, high = measure(watched, part, question, first, opening.window)
@@ -103,7 +103,7 @@ def describe(opening: Opening, watched: Watched, windows: Sequence[WindowCounts]
     )
 
 
-def _strongest(opening: Opening, watched: Watched) -> tuple[Part, int]:
+def strongest_start(opening: Opening, watched: Watched) -> tuple[Part, int]:
     """The detector and the start whose evidence is largest, over every start; of about equal ones the latest.
 
     Windows before the change that had no event cost a rare question almost no evidence, so the largest alone
@@ -127,7 +127,7 @@ def _share(
     events, rows = float(recent[:, bins].sum()), float(recent.sum())
     expected = _expected_share(watched.spec, part, question)
     known = float((recent.sum(1) * expected[at]).sum() / rows) if rows else float(expected.mean())
-    design = _design(watched.spec, part, question, rows / (last - first + 1))
+    design = design_of(watched.spec, part, question, rows / (last - first + 1))
     low, high = rate_sequence(events, rows, level=_LEVEL, design=design, starts=last - first + 1)
     share = events / rows if rows else known
     return known, share - known, low - known, high - known
@@ -142,7 +142,7 @@ def _expected_share(spec: SignalSpec, part: Part, question: Question) -> Floats:
     return np.asarray(known.strata[:, list(question.bins)].sum(1), dtype=np.float64)
 
 
-def _design(spec: SignalSpec, part: Part, question: Question, rows: float) -> float:
+def design_of(spec: SignalSpec, part: Part, question: Question, rows: float) -> float:
     """Design effect of a question in windows of so many rows: its own, or the largest when it is made of several."""
     design = part.natural.design_at(np.full((1, len(part.natural.design)), rows))[0]
     asked = part.detector.questions(spec)

@@ -18,6 +18,7 @@ from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE, LEARNABLE
 from assay.monitoring.alarms import Alarm, describe
 from assay.monitoring.clock import DAY, span_of
+from assay.monitoring.course import Course, courses, standing
 from assay.monitoring.detectors.base import Floors
 from assay.monitoring.portrait import Shape, shapes, tolerances
 from assay.monitoring.signals import Reference, WindowCounts
@@ -69,6 +70,8 @@ class Evaluation:
         findings: What could not be judged, and what the baseline is too short to know.
         tolerances: By figure of the series, its value in the baseline and the band that never raises an alarm.
         shapes: Distributions then and now, of the signals with an alarm.
+        courses: How the newest alarms became known, window by window.
+        evidence: By signal, what stands against it now, as a share of what an alarm needs; without any it is left out.
     """
 
     windows: int
@@ -79,6 +82,8 @@ class Evaluation:
     findings: tuple[Finding, ...]
     tolerances: Mapping[str, Interval] = field(default_factory=dict)
     shapes: tuple[Shape, ...] = ()
+    courses: tuple[Course, ...] = ()
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> Mapping[str, object]:
         """The evaluation as ``assay monitor --json`` prints it, without the series."""
@@ -130,7 +135,8 @@ def evaluate(
         span=None if by_rows else span,
         floors=floors,
     )
-    openings = walk(all_evidence(watched, len(ordered)), np.array(weight), budget.windows_per_alarm)
+    evidence = all_evidence(watched, len(ordered))
+    openings = walk(evidence, np.array(weight), budget.windows_per_alarm)
     alarms = tuple(describe(opening, watched[opening.signal], ordered) for opening in openings)
     return Evaluation(
         windows=len(ordered),
@@ -141,6 +147,8 @@ def evaluate(
         findings=(*_about_baseline(reference), *_about_budget(budget, span), *_about_signals(watched, ordered)),
         tolerances=tolerances(watched, floors),
         shapes=shapes(alarms, watched, ordered),
+        courses=courses(openings, watched, ordered, floors),
+        evidence=standing(evidence, openings, watched, np.array(weight), budget.windows_per_alarm),
     )
 
 

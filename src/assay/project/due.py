@@ -154,7 +154,7 @@ def _monitor(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         watched = monitor_model(project, name, now)
         return (
-            "fail" if watched.new else "pass"
+            "fail" if watched.new or any(one.severity is Severity.CRITICAL for one in watched.findings) else "pass"
         ), f"{watched.evaluation.windows} windows, {len(watched.new)} new alarms"
 
     return work

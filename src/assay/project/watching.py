@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +27,8 @@ from assay.project.cases import Situation, gather_case, replay_windows
 from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig, Predictions
 from assay.project.fingerprinting import watch_fingerprint
+from assay.project.metrics import MOST_SIGNALS
+from assay.project.pending import pending_labels
 from assay.project.project import Project
 from assay.project.reference import check_split, reference_table, schema_of
 from assay.release.store import live_at
@@ -132,10 +134,11 @@ def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now
     baseline = baseline_of(project, name, now=now)
     known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
     live = live_at(project.state, name, now)
+    engine, source = find_engine(predictions.engine), Source((predictions.path,))
     done = run(
         project.state,
-        find_engine(predictions.engine),
-        Source((predictions.path,)),
+        engine,
+        source,
         name,
         now=now,
         false_alarm_every=model.monitor.false_alarm_every,
@@ -158,7 +161,8 @@ def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now
             onset = start or (from_text(surest.since) if surest else None)
             found = diagnose(gather_case(situation, since=onset))
             _keep(project, name, found, now)
-    _remember(project, name, done.evaluation, windows, differs=start is not None, now=now)
+    pending = pending_labels(engine, source, baseline.schema, now)
+    _remember(project, name, done.evaluation, windows, differs=start is not None, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
     clients = watch_clients(project, name, now).findings
     return Watched(done.evaluation, new, (*done.findings, *trouble, *asked, *clients), found)
@@ -180,6 +184,7 @@ def _remember(
     windows: Sequence[WindowCounts],
     *,
     differs: bool,
+    pending: Mapping[str, Mapping[str, int]] | None,
     now: datetime,
 ) -> None:
     standing = [alarm for alarm in evaluation.alarms if alarm.until is None]
@@ -192,7 +197,14 @@ def _remember(
     else:
         outcome, detail = "pass", f"{len(windows)} windows, nothing beyond tolerance and natural variation"
     newest = from_text(windows[-1].end) if windows else now
-    body = {"windows": len(windows), "until": utc_text(newest)}
+    strongest = sorted(evaluation.evidence.items(), key=lambda pair: -pair[1])[:MOST_SIGNALS]
+    body = {
+        "windows": len(windows),
+        "until": utc_text(newest),
+        "standing": len(standing),
+        "evidence": dict(strongest),
+        "pending": pending,
+    }
     checks.record(project.state, name, "monitoring", outcome=outcome, detail=detail, now=min(now, newest), body=body)
 
 

@@ -1,0 +1,45 @@
+"""All windows of a model judged as they stand, for pictures: what a monitor run would say now, counted before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+
+from assay.monitoring import store as monitoring
+from assay.monitoring.baseline import Baseline
+from assay.monitoring.monitor import Evaluation, evaluate
+from assay.monitoring.signals import WindowCounts
+from assay.project.project import Project
+
+
+def portrait(project: Project, name: str) -> Evaluation | None:
+    """The judgement on all windows since the newest baseline; None before there are any."""
+    baseline = monitoring.load_baseline(project.state, name)
+    if baseline is None:
+        return None
+    windows = monitoring.load_windows(project.state, name, baseline.digest)
+    if not windows:
+        return None
+    every = project.config.model(name).monitor.false_alarm_every.total_seconds()
+    return _judged(_Same(baseline, windows, every))
+
+
+class _Same:
+    """Counts that are the same judge the same: what a judgement may be remembered by."""
+
+    def __init__(self, baseline: Baseline, windows: tuple[WindowCounts, ...], every_s: float) -> None:
+        self.baseline = baseline
+        self.windows = windows
+        self.every_s = every_s
+        self._key = (baseline.digest, every_s, tuple((one.start, monitoring.weight(one)) for one in windows))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=16)
+def _judged(same: _Same) -> Evaluation:
+    return evaluate(same.baseline, same.windows, false_alarm_every=timedelta(seconds=same.every_s))
