@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import fdtrc, gammaincinv, polygamma
+from scipy.special import fdtrc, gammainccinv, gammaincinv, polygamma
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,6 +23,17 @@ def chi2_quantile(share: float, free: float | Floats) -> Floats:
     """
     half = np.asarray(free, dtype=np.float64) / 2
     return np.asarray(2 * gammaincinv(half, share), dtype=np.float64)
+
+
+def chi2_exceeded(tail: float, free: float | Floats) -> Floats:
+    """What a chi-squared variable exceeds with this probability, however small.
+
+    Args:
+        tail: In (0, 1).
+        free: Degrees of freedom, > 0, any shape.
+    """
+    half = np.asarray(free, dtype=np.float64) / 2
+    return np.asarray(2 * gammainccinv(half, tail), dtype=np.float64)
 
 
 def f_tail(value: float | Floats, above: float | Floats, below: float | Floats) -> Floats:

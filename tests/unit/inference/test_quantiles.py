@@ -7,7 +7,7 @@ import pytest
 from scipy.special import polygamma
 from scipy.stats import chi2, f
 
-from assay.inference.quantiles import chi2_quantile, f_tail, trigamma_inverse
+from assay.inference.quantiles import chi2_exceeded, chi2_quantile, f_tail, trigamma_inverse
 
 FREE = np.array([0.5, 1.0, 3.0, 20.0, 555.0, 1e4])
 
@@ -15,6 +15,11 @@ FREE = np.array([0.5, 1.0, 3.0, 20.0, 555.0, 1e4])
 @pytest.mark.parametrize("share", [1e-6, 0.1, 0.5, 0.999])
 def test_chi_squared_quantiles_are_exact(share: float) -> None:
     assert chi2_quantile(share, FREE) == pytest.approx(chi2.ppf(share, FREE), rel=1e-12)
+
+
+@pytest.mark.parametrize("tail", [1e-12, 1e-3, 0.5])
+def test_what_is_hardly_ever_exceeded_is_exact(tail: float) -> None:
+    assert chi2_exceeded(tail, FREE) == pytest.approx(chi2.isf(tail, FREE), rel=1e-12)
 
 
 def test_tails_of_ratios_of_mean_squares_are_exact() -> None:
