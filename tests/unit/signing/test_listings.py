@@ -199,7 +199,7 @@ HOSTILE: dict[str, Callable[[Any], object]] = {
     "shard too long": on_resources(lambda found: found[3].update(name="weights.bin:200:301")),
     "shard of no bytes": on_resources(lambda found: found[0].update(name="sub/vocab.txt:0:0")),
     "shard of no bytes, as its size says": on_resources(
-        lambda found: (found[0].update(name="sub/vocab.txt:0:0"), found[0]["annotations"].update(size=0))
+        lambda found: (found[3].update(name="weights.bin:200:200"), found[1]["annotations"].update(size=200))
     ),
     "shard too long, as its size says": on_resources(
         lambda found: (found[3].update(name="weights.bin:200:301"), found[1]["annotations"].update(size=301))

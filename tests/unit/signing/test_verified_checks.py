@@ -132,6 +132,28 @@ class TestHowMuchIsChecked:
         assert said(verify(model, signers=RULE, now=NOW, defer=True, digests="both")) == ("both", False)
         assert said(verify(model, signers=RULE, now=NOW)) == ("blake3", False)
 
+    def test_a_tensor_that_was_left_for_later_is_not_said_to_be_checked(self, model: Path) -> None:
+        save_file({"w": np.ones(3, dtype="f4")}, model / "m.safetensors")
+        verify(model, signers=RULE, now=NOW, defer=True).close()  # found when it is read
+        with pytest.raises(VerificationError, match="tensor w of"):
+            verify(model, signers=RULE, now=NOW, defer=True, known=())
+        with pytest.raises(VerificationError, match="tensor w of"):
+            verify(model, signers=RULE, now=NOW, defer=True, digests="both")
+
+    def test_what_is_measured_is_what_is_held(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Other bytes lie there while the copy is taken, and the signed ones again when it is judged."""
+        take, good = Snapshot.of.__func__, (model / "m.safetensors").read_bytes()  # type: ignore[attr-defined]
+
+        def taken(kind: type[Snapshot], /, *args: Path, **more: Path) -> Snapshot:
+            save_file({"w": np.ones(3, dtype="f4")}, model / "m.safetensors")
+            found: Snapshot = take(kind, *args, **more)
+            (model / "m.safetensors").write_bytes(good)
+            return found
+
+        monkeypatch.setattr(Snapshot, "of", classmethod(taken))
+        with pytest.raises(VerificationError, match="tensor w of"):
+            verify(model, signers=RULE, now=NOW, hold=True)
+
     def test_what_is_held_is_what_was_measured(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The disk is not read a second time: what lies there by then is nobody's business."""
         take = Snapshot.manifest
