@@ -21,10 +21,7 @@ from assay.engines.shelf import find
 from assay.monitoring.adhoc import monitor_tables
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import evaluate
-from assay.monitoring.run import run
-from assay.monitoring.store import save_baseline
 from assay.monitoring.windows import count
-from assay.storage.database import open_state
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -77,6 +74,10 @@ def judge(baseline: str, current: str) -> dict[str, object]:
 
 def further(folder: str, windows: str) -> dict[str, object]:
     """Milliseconds that a monitor run takes in an open process when one more window of 1,000 rows is there."""
+    from assay.monitoring.run import run
+    from assay.monitoring.store import save_baseline
+    from assay.storage.database import open_state
+
     here, number = Path(folder), int(windows)
     known = Shape(72_000, 3, COUNTED, seed=4)
     reference = write(known, here / "reference.parquet")

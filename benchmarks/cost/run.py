@@ -57,11 +57,11 @@ class Sizes:
 FULL = Sizes(
     reference=200_000,
     current=1_000_000,
-    runs=5,
-    rows=(125_000, 250_000, 500_000, 1_000_000, 2_000_000, 4_000_000),
-    columns=(8, 16, 32, 64, 128),
-    windows=(5, 20, 80, 320, 1280),
-    slices=(0, 1, 2, 3, 4, 5),
+    runs=3,
+    rows=(125_000, 250_000, 500_000, 1_000_000, 2_000_000),
+    columns=(8, 16, 32, 64),
+    windows=(5, 20, 80, 320),
+    slices=(0, 2, 3, 4, 5),
     usual=250_000,
     peers=("evidently", "nannyml"),
 )
@@ -178,8 +178,16 @@ def cost(sizes: Sizes, folder: Path) -> list[Line]:
 def a_further_window(sizes: Sizes, folder: Path) -> list[tuple[str, float, float | None]]:
     """Milliseconds of processors, and of wall time, that 1,000 further rows take."""
     said = ran(PYTHON, HERE / "inside.py", "further", folder, FURTHER if sizes.runs > 1 else 3).said
+    known, table = folder.parent / "reference.parquet", folder.parent / "current.parquet"
+    ran(PYTHON, HERE / "inside.py", "learn", known, COUNTED, SLICES, "1000rows", folder / "narrow.json")
+    one = ran(PYTHON, HERE / "inside.py", "judge", folder / "narrow.json", table).said
     found: list[tuple[str, float, float | None]] = [
-        ("assay, a monitor run in an open process: all signals, state written", said["cpu_ms"], said["wall_ms"])
+        (
+            f"assay, each of {one['windows']:,} windows counted and judged together",
+            1000 * one["cpu_s"] / one["windows"],
+            None,
+        ),
+        ("assay, a monitor run in an open process: recounts 32 windows, judges all", said["cpu_ms"], said["wall_ms"]),
     ]
     for peer in sizes.peers:
         if PEERS[peer].exists():
@@ -224,18 +232,15 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def large(rows: int, folder: Path) -> dict[str, float]:
-    """A table as a Recorder keeps it, larger than memory may be."""
-    shape = Shape(rows, 20, first="2026-02-02", seed=3)
-    began = time.perf_counter()
-    table = write_hours(shape, folder / "large")
-    made = time.perf_counter() - began
+def large(rows: int, folder: Path, table: Path | None) -> dict[str, float]:
+    """A table as a Recorder keeps it, larger than memory may be; one that was made before, or made here."""
+    if table is None or not table.exists():
+        table = write_hours(Shape(rows, 20, first="2026-02-02", seed=3), table or folder / "large")
     size = sum(file.stat().st_size for file in table.rglob("*.parquet"))
     known = write(Shape(200_000, 20, seed=1), folder / "known.parquet")
     ran(PYTHON, HERE / "inside.py", "learn", known, COUNTED, SLICES, "1d", folder / "large.json")
     one = ran(PYTHON, HERE / "inside.py", "judge", folder / "large.json", table)
-    shutil.rmtree(table)
-    return asdict(replace(one, said={})) | {"rows": rows, "bytes": size, "made": made} | {"counted": one.said["rows"]}
+    return asdict(replace(one, said={})) | {"rows": rows, "bytes": size, "counted": one.said["rows"]}
 
 
 def picture(found: dict[str, list[tuple[float, float]]], path: Path) -> None:
@@ -312,7 +317,8 @@ def report(
         ("1.2 million rows at most 2 x the bare query, learning included", lines[1].ran.cpu / lines[0].ran.cpu, 2.0),
         ("the same, judged by a baseline it has", lines[3].ran.cpu / lines[2].ran.cpu, 2.0),
         ("most memory of either, GB, at most 0.6", max(lines[1].ran.peak, lines[3].ran.peak) / GB, 0.6),
-        ("a further window of 1,000 rows, ms of processors, at most 20", further[0][1], 20.0),
+        ("a further window of 1,000 rows among others, ms of processors, at most 20", further[0][1], 20.0),
+        ("a further window of 1,000 rows in an open process, ms of processors, at most 20", further[1][1], 20.0),
     ]
     out += ["", "| goal | measured | met |", "| --- | ---: | --- |"]
     out += [f"| {what} | {value:.2f} | {'yes' if value <= limit else '**no**'} |" for what, value, limit in goals]
@@ -343,6 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small tables, for a look whether it runs")
     parser.add_argument("--large", type=int, default=0, metavar="ROWS", help="also a table of so many rows")
+    parser.add_argument("--table", type=Path, help="where that table is, or is put and left")
     parser.add_argument("--scratch", type=Path, help="folder for tables; a temporary one by default")
     given = parser.parse_args()
     sizes = QUICK if given.quick else FULL
@@ -355,7 +362,7 @@ def main() -> None:
         (folder / "further").mkdir()
         further = a_further_window(sizes, folder / "further")
         found = growth(sizes, folder)
-        big = large(given.large, folder) if given.large else None
+        big = large(given.large, folder, given.table) if given.large else None
     text = report(sizes, lines, further, found, big)
     print(text)
     if not math.isfinite(slope(found["rows"])):

@@ -25,6 +25,9 @@ from assay.errors import TableError
 
 NULLS: Final = ("", "NA", "N/A", "null", "NULL", "NaN", "nan")
 SAMPLE_ROWS: Final = 1000
+MEMORY_MB: Final = 128
+"""What DuckDB may hold of any table, and `THREAD_MB` for each processor; what is more is put on disk."""
+THREAD_MB: Final = 128
 
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
 
@@ -177,6 +180,7 @@ def _database(process: int) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
             "enable_external_file_cache": "false",  # it would hold a file's rows as long as there is memory
             "temp_directory": str(spill),
+            "memory_limit": f"{MEMORY_MB + THREAD_MB * (os.cpu_count() or 1)}MB",
         },
     )
     # A fork that closed its copy would wait for threads that it has not: there, it is never closed.
