@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from assay.errors import BundleError, VerificationError
+from assay.errors import VerificationError
 from assay.findings import Finding, Severity
 from assay.signing import reading
 from assay.signing.moment import Moment
@@ -48,8 +48,6 @@ def read_vouched(signature: Path, signers: SignerRule, now: datetime) -> Vouched
     except OSError as err:
         detail = f"the signature {signature} cannot be read ({err.strerror or err})"
         raise VerificationError(detail, [Finding("signature.missing", "", Severity.CRITICAL, detail)]) from err
-    except BundleError:
-        raise
     who = signers.check(bundle, Moment(now))
     listed = {file.name: bundle.globals.get(file.name, frozenset()) for file in bundle.claim.files}
     return Vouched(who.identity, listed, bool(bundle.globals))

@@ -200,6 +200,7 @@ def edit(folder: Path, *statements: str) -> None:
     ("statement", "said"),
     [
         ("DELETE FROM entries WHERE position = 4", "truncated"),
+        ("DELETE FROM entries", "truncated"),
         ("DELETE FROM checkpoints", "truncated"),
         ("DELETE FROM checkpoints WHERE size = 5", "truncated"),
         ("UPDATE checkpoints SET note = 'x' WHERE size = 5", "forged"),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import hashlib
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric import ec
 from safetensors.numpy import save_file
 
+from assay.artifacts.listing import Listing
 from assay.artifacts.measure import measure
 from assay.artifacts.snapshot import Snapshot
 from assay.errors import VerificationError
@@ -21,8 +26,10 @@ from assay.signing.bundle import Bundle
 from assay.signing.moment import Moment
 from assay.signing.sign import sign
 from assay.signing.signers import Signatory, SignedByKey
+from assay.signing.statement import PAYLOAD_TYPE, pae
 from assay.signing.verified import VerifiedModel
 from assay.signing.verify import verify
+from assay.signing.vouched import read_vouched
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = PemSigner(ec.generate_private_key(ec.SECP256R1()), encrypted=False, loose_mode=False)
@@ -166,6 +173,50 @@ class TestHowMuchIsChecked:
         monkeypatch.setattr(Snapshot, "manifest", taken)
         with verify(model, signers=RULE, now=NOW, hold=True) as held:
             assert held.load("safetensors").arrays()["w"].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_what_only_blake3_was_signed_of_is_said_and_nothing_else_is(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(100))
+
+    def said(listing: Listing, *, sha256: bool) -> tuple[bool, str]:
+        signed = sign(tmp_path, KEY, listing=listing, now=NOW)
+        if not sha256:
+            stripped(tmp_path / "model.sig")
+        found = verify(tmp_path, signers=RULE, now=NOW)
+        assert {one.rule for one in found.findings} <= {"signature.blake3-only"}
+        return bool(found.findings), "signed" if found.root == signed.manifest.root else found.root
+
+    of_blake3 = hashlib.sha256(blake3(bytes(100)).digest()).hexdigest()
+    assert said(Listing(), sha256=True) == (False, "signed")
+    assert said(Listing("blake3"), sha256=True) == (False, "signed")
+    assert said(Listing("blake3"), sha256=False) == (True, of_blake3)
+    assert said(Listing("blake2b"), sha256=True) == (False, "signed")
+    assert said(Listing("blake2b"), sha256=False) == (False, "signed")
+
+
+def stripped(signature: Path) -> None:
+    """The same as other tools write it: nothing beside what is listed."""
+    body = json.loads(signature.read_text())
+    statement = json.loads(base64.b64decode(body["dsseEnvelope"]["payload"]))
+    for one in statement["predicate"]["resources"]:
+        del one["annotations"]
+    payload = json.dumps(statement).encode()
+    body["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    sealed = base64.b64encode(KEY.sign(pae(PAYLOAD_TYPE, payload))).decode()
+    body["dsseEnvelope"]["signatures"] = [{"sig": sealed, "keyid": ""}]
+    signature.write_text(json.dumps(body))
+
+
+def test_nothing_is_said_to_be_left_for_later_where_nothing_is(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(100))
+    sign(tmp_path, KEY, now=NOW)
+    assert verify(tmp_path, signers=RULE, now=NOW, defer=True).findings == ()
+
+
+def test_what_was_vouched_for_is_not_read_from_a_signature_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="cannot be read") as caught:
+        read_vouched(tmp_path / "model.sig", RULE, NOW)
+    assert [one.rule for one in caught.value.findings] == ["signature.missing"]
 
 
 def test_a_rule_that_refuses_without_a_finding_refuses(tmp_path: Path) -> None:
