@@ -42,6 +42,7 @@ class Alarm:
         family: Which share of the budget it draws on.
         question: What was asked of each row: ``temperature <= 12.3``.
         until: End of the window after which the signal was calm again; None while it is not.
+        silent: A class or a slice has fallen while the accuracy of all rows together looks steady.
     """
 
     signal: str
@@ -58,6 +59,7 @@ class Alarm:
     family: Family
     question: str
     until: str | None = None
+    silent: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The alarm as ``assay monitor --json`` prints it."""
@@ -75,6 +77,7 @@ class Alarm:
             "family": self.family,
             "question": self.question,
             "until": self.until,
+            "silent": self.silent,
         }
 
 
@@ -125,7 +128,7 @@ def _share(
     bins = list(question.bins)
     recent, at = watched.counts[first : last + 1], watched.at[first : last + 1]
     events, rows = float(recent[:, bins].sum()), float(recent.sum())
-    expected = _expected_share(watched.spec, part, question)
+    expected = expected_share(watched.spec, part, question)
     known = float((recent.sum(1) * expected[at]).sum() / rows) if rows else float(expected.mean())
     design = design_of(watched.spec, part, question, rows / (last - first + 1))
     low, high = rate_sequence(events, rows, level=_LEVEL, design=design, starts=last - first + 1)
@@ -133,7 +136,7 @@ def _share(
     return known, share - known, low - known, high - known
 
 
-def _expected_share(spec: SignalSpec, part: Part, question: Question) -> Floats:
+def expected_share(spec: SignalSpec, part: Part, question: Question) -> Floats:
     """Share of yes that the baseline expects per stratum, (S,)."""
     asked = part.detector.questions(spec)
     if question in asked:

@@ -9,6 +9,7 @@ from assay.engines.base import ColumnFamily, Distance, Engine, Gap, Number, Prof
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring import scores, texts, vectors
+from assay.monitoring.axes import asked_of, cells_of
 from assay.monitoring.bins import QUANTILES, edges_of, middle
 from assay.monitoring.crossing import cross
 from assay.monitoring.schema import PredictionSchema
@@ -69,7 +70,12 @@ def learn_signals(
         detail = "no column says which rows are of one query: how well they are ranked is not watched"
         findings.append(Finding("ranking.no-query", "query", Severity.WARNING, detail))
     crossed, left = cross(engine, source, schema, specs)
-    return (*specs, *crossed), (*findings, *left)
+    findings += [*left, *_rare_values(schema, known)]
+    if schema.discover and any(spec.name == "error" for spec in specs):
+        limit = (known["error"].quantiles[QUANTILES.index(0.95)],) if task == "regression" else ()
+        cells, unsearched = cells_of(schema, known, QUANTILES, limit)
+        return (*specs, *crossed, *cells), (*findings, *unsearched)
+    return (*specs, *crossed), tuple(findings)
 
 
 def _quantities(  # noqa: C901 - a table of cases
@@ -98,6 +104,7 @@ def _quantities(  # noqa: C901 - a table of cases
             if "confidence" in there:
                 asked["gap"] = Gap(there["confidence"], *both)
         asked |= {f"slice {column}": Text(column) for column in schema.slices if column in families}
+        asked |= asked_of(schema, families)
     return asked
 
 
@@ -213,6 +220,23 @@ def _performance_signals(schema: PredictionSchema, known: Mapping[str, Profile],
     for column in schema.slices:
         if f"slice {column}" in known:
             yield from _parts(column, known[f"slice {column}"], limit, "slices")
+
+
+def _rare_values(schema: PredictionSchema, known: Mapping[str, Profile]) -> Iterator[Finding]:
+    """Values of slice columns that are not watched by themselves: too rare to know their rate, or too many."""
+    for column in schema.slices:
+        profile = known.get(f"slice {column}")
+        if profile is None:
+            continue
+        watched = [rows for _, rows in profile.top[:TOP] if rows >= FEWEST]
+        values, rows = profile.distinct - len(watched), profile.rows - profile.missing - sum(watched)
+        if values > 0:
+            detail = (
+                f"{values:,} values of {column!r} ({rows:,} rows together) are watched with all rows only: a slice has "
+                f"{FEWEST} rows in the reference, and the {TOP} largest are taken"
+            )
+            numbers = {"values": values, "rows": rows}
+            yield Finding("slices.left-out", column, Severity.INFO, detail, numbers)
 
 
 def _parts(column: str, profile: Profile, limit: tuple[float, ...], family: Family) -> Iterator[SignalSpec]:

@@ -20,12 +20,13 @@ from assay.monitoring.alarms import Alarm, describe
 from assay.monitoring.clock import DAY, span_of
 from assay.monitoring.course import Course, courses, standing
 from assay.monitoring.detectors.base import Floors
+from assay.monitoring.discovery import SPEC, names, search, searched
 from assay.monitoring.portrait import Shape, shapes, tolerances
 from assay.monitoring.signals import Reference, WindowCounts
-from assay.monitoring.silence import silent
+from assay.monitoring.silence import silent_ones
 from assay.monitoring.summary import Interval, WindowSummary, summarise
 from assay.monitoring.walk import walk
-from assay.monitoring.watching import Watched, all_evidence, watch
+from assay.monitoring.watching import Watched, all_evidence, frame_of, watch
 from assay.monitoring.weights import weights
 
 DEFAULT_FALSE_ALARM_EVERY = 365 * DAY
@@ -122,33 +123,32 @@ def evaluate(
     by_rows = reference.window.endswith("rows")
     span = span_of(reference.windows, by_rows=by_rows)
     floors = floors or Floors()
-    specs = tuple(s for s in reference.specs if not (by_rows and s.kind == "volume"))
+    judged = tuple(s for s in reference.specs if s.kind != "cells" and not (by_rows and s.kind == "volume"))
+    specs = (*judged, SPEC) if searched(reference.specs) else judged
     budget = _budget(span, false_alarm_every, windows_per_alarm, len(specs))
     ordered = tuple(sorted(windows, key=lambda w: (w.start, w.end)))
-    weight = weights(specs)
-    watched = watch(
-        reference,
-        ordered,
-        specs=specs,
-        weight=weight,
-        windows_per_alarm=budget.windows_per_alarm,
-        span=None if by_rows else span,
-        floors=floors,
-    )
+    weight, limit = weights(specs), budget.windows_per_alarm
+    length = None if by_rows else span
+    frame = frame_of(reference, ordered, specs=judged, windows_per_alarm=limit, span=length, floors=floors)
+    watched = watch(reference, ordered, specs=judged, weight=weight, frame=frame)
     evidence = all_evidence(watched, len(ordered))
-    openings = walk(evidence, np.array(weight), budget.windows_per_alarm)
-    alarms = tuple(describe(opening, watched[opening.signal], ordered) for opening in openings)
+    found = search(reference, ordered, weight=weight[-1], frame=frame) if len(specs) > len(judged) else None
+    whole = evidence if found is None else np.concatenate([evidence, found.evidence()[None]])
+    openings = walk(whole, np.array(weight[: len(whole)]), limit)
+    named, known = names(found, openings, watched)
+    alarms = silent_ones([describe(one, known[one.signal], ordered) for one in named], watched, ordered)
+    own, shares = [one for one in openings if one.signal < len(watched)], np.array(weight[: len(watched)])
     return Evaluation(
         windows=len(ordered),
         alarms=alarms,
         budget=budget,
         series=summarise(watched, ordered),
-        silent=silent(alarms, watched, ordered),
+        silent=any(alarm.silent for alarm in alarms),
         findings=(*_about_baseline(reference), *_about_budget(budget, span), *_about_signals(watched, ordered)),
         tolerances=tolerances(watched, floors),
         shapes=shapes(alarms, watched, ordered),
-        courses=courses(openings, watched, ordered, floors),
-        evidence=standing(evidence, openings, watched, np.array(weight), budget.windows_per_alarm),
+        courses=courses(named, known, ordered, floors),
+        evidence=standing(evidence, own, watched, shares, limit),
     )
 
 

@@ -66,7 +66,7 @@ def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Aske
     """
     listed: dict[str, list[str]] = defaultdict(list)
     for spec in specs:
-        if spec.family in {"classes", "slices"}:
+        if spec.family in {"classes", "slices"} and spec.kind != "cells":
             for column, value in _part(spec):
                 listed[column].append(value)
     return {spec.name: _ask(spec, schema, listed) for spec in specs if spec.kind != "volume"}
@@ -77,7 +77,7 @@ def _part(spec: SignalSpec) -> tuple[tuple[str, str], ...]:
     return tuple(spec.slice.items()) if spec.slice else ((spec.column, spec.values[0]),)
 
 
-def _ask(  # noqa: PLR0911 - a table of cases
+def _ask(  # noqa: C901, PLR0911 - a table of cases
     spec: SignalSpec, schema: PredictionSchema, listed: Mapping[str, Sequence[str]]
 ) -> Asked:
     if spec.name == "failures":
@@ -87,6 +87,8 @@ def _ask(  # noqa: PLR0911 - a table of cases
     if schema.label is None:
         raise ValueError(f"signal {spec.name} needs a label column")
     both = (schema.prediction, schema.label)
+    if spec.kind == "cells":
+        return _cells(spec, both)
     if spec.family in {"classes", "slices"}:
         return _within(spec, listed, both)
     if spec.name in {POSITIVES, NEGATIVES} or spec.name.startswith("calibration:"):
@@ -173,6 +175,30 @@ def _of_queries(spec: SignalSpec, schema: PredictionSchema) -> Asked:
         raise ValueError(f"signal {spec.name} needs a query column")
     columns = (of.query, of.score, of.label, *((of.label_time,) if of.label_time else ()))
     return _binned(spec, of, "label", columns)
+
+
+def _cells(spec: SignalSpec, both: tuple[str, str]) -> Asked:
+    """Wrong answers in every cell of some axes; rows beyond the listed values are in no cell."""
+    wrong = Bins(Distance(*both), spec.edges) if spec.edges else Wrong(*both)
+    codes = (
+        Values(Text(axis.column), axis.values) if axis.values else Bins(Number(axis.column), axis.edges)
+        for axis in spec.axes
+    )
+    sizes = [len(axis.levels) for axis in spec.axes]
+
+    def bin_of(codes: tuple[int, ...]) -> int | None:
+        *places, wrong = codes
+        wrong = 1 if wrong == POSITIVE_INFINITY else wrong
+        cell = 0
+        for axis, place, size in zip(spec.axes, places, sizes, strict=True):
+            beyond = {} if axis.values else {NEGATIVE_INFINITY: 0, POSITIVE_INFINITY: size - 1}
+            level = beyond.get(place, place)
+            if not 0 <= level < size:
+                return None
+            cell = cell * size + level
+        return None if wrong < 0 else 2 * cell + wrong
+
+    return Asked(Question(spec.name, (*codes, wrong), "label"), bin_of, (*(a.column for a in spec.axes), *both))
 
 
 def _flag(question: Question, columns: tuple[str, ...]) -> Asked:

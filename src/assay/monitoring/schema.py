@@ -23,6 +23,9 @@ ROLES = (
     "client",
     "query",
 )
+MOST_SEARCHED = 8
+"""Columns that slices are searched along: 56 groups of three, each counted in every window."""
+
 NEEDED = ("time", "prediction", "slice", "feature")
 
 
@@ -47,6 +50,7 @@ class PredictionSchema:
         texts: Inputs watched as texts (length, characters, tokens) and not as categories.
         positive: The label, as text, of what a score is high for; None for whichever of 1, true and yes occurs.
         tolerance: How much a regression's mean error may move without mattering, in the unit of the label.
+        discover: Columns whose combinations of up to three are searched for slices that have fallen, 8 at most.
     """
 
     time: str
@@ -65,6 +69,7 @@ class PredictionSchema:
     texts: tuple[str, ...] = ()
     positive: str | None = None
     tolerance: float | None = None
+    discover: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:  # noqa: C901 - a list of mistakes
         if not self.time or not self.prediction:
@@ -78,12 +83,15 @@ class PredictionSchema:
             players[column] = role
         if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
             raise ConfigError(f"`tolerance` is {self.tolerance}, a number from 0 in the unit of the label is wanted")
-        inputs = (("slices", self.slices), ("features", self.features or ()), ("texts", self.texts))
+        if len(self.discover) > MOST_SEARCHED:
+            raise ConfigError(f"`discover` names {len(self.discover)} columns, {MOST_SEARCHED} are the most")
+        parts = (("slices", self.slices), ("discover", self.discover))
+        inputs = (*parts, ("features", self.features or ()), ("texts", self.texts))
         for what, columns in inputs:
             if len(set(columns)) != len(columns):
                 raise ConfigError(f"`{what}` names a column twice")
             for column in columns:
-                if what != "slices" and column in players:
+                if what in {"features", "texts"} and column in players:
                     raise ConfigError(f"column {column!r} cannot be both `{players[column]}` and a feature")
                 if what == "texts" and self.features is not None and column not in self.features:
                     raise ConfigError(f"`texts` names {column!r}, which is not among `features`")
@@ -112,8 +120,9 @@ class PredictionSchema:
             optional: Roles that may be missing without a finding, as in a reference without answers.
         """
         wanted = [(role, column) for role, column in self.roles().items() if role not in optional]
-        wanted += [("slice", column) for column in self.slices]
-        wanted += [("feature", column) for column in self.features or self.texts if column not in self.slices]
+        parts = tuple(dict.fromkeys((*self.slices, *self.discover)))
+        wanted += [("slice", column) for column in parts]
+        wanted += [("feature", column) for column in self.features or self.texts if column not in parts]
         return tuple(
             Finding(
                 rule="column.missing",
@@ -132,7 +141,8 @@ class PredictionSchema:
         features = None if self.features is None else list(self.features)
         body = {role: getattr(self, role) for role in ROLES} | {"slices": list(self.slices), "features": features}
         # Only where they are said: baselines that say nothing of them keep their digest.
-        later = {"texts": list(self.texts), "positive": self.positive, "tolerance": self.tolerance}
+        later: dict[str, object] = {"texts": list(self.texts), "positive": self.positive, "tolerance": self.tolerance}
+        later["discover"] = list(self.discover)
         if body["query"] is None:
             del body["query"]
         return body | {key: value for key, value in later.items() if value not in (None, [])}
@@ -153,7 +163,9 @@ class PredictionSchema:
                 raise ConfigError(f"`{role}` must be the name of a column")
             roles[role] = column
         slices, features, texts = data.get("slices") or (), data.get("features"), data.get("texts") or ()
-        for what, value in (("slices", slices), ("features", features or ()), ("texts", texts)):
+        discover = data.get("discover") or ()
+        lists = (("slices", slices), ("features", features or ()), ("texts", texts), ("discover", discover))
+        for what, value in lists:
             if not isinstance(value, list | tuple) or not all(isinstance(c, str) for c in value):
                 raise ConfigError(f"`{what}` must be a list of column names")
         positive, tolerance = data.get("positive"), data.get("tolerance")
@@ -168,4 +180,5 @@ class PredictionSchema:
             texts=tuple(cast("list[str]", texts)),
             positive=positive,
             tolerance=None if tolerance is None else float(cast("float", tolerance)),
+            discover=tuple(cast("list[str]", discover)),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -18,12 +19,39 @@ from assay.errors import BaselineError
 from assay.monitoring.quantities import Of, parse, to_json, worded
 
 Family = Literal["inputs", "outputs", "service", "errors", "classes", "slices"]
-Kind = Literal["ordered", "values", "rate", "volume"]
+Kind = Literal["ordered", "values", "rate", "volume", "cells"]
 Sides = Literal["both", "up", "down"]
 
 FAMILIES: tuple[Family, ...] = ("inputs", "outputs", "service", "errors", "classes", "slices")
-KINDS: tuple[Kind, ...] = ("ordered", "values", "rate", "volume")
+KINDS: tuple[Kind, ...] = ("ordered", "values", "rate", "volume", "cells")
 SIDES: tuple[Sides, ...] = ("both", "up", "down")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A column in a few levels, along which slices are searched for.
+
+    Attributes:
+        column: Its name.
+        edges: Ends of the levels of a number; the last level is above them all.
+        values: Levels of a category instead; other values are in no slice.
+    """
+
+    column: str
+    edges: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Every level in words."""
+        if self.values:
+            return self.values
+        ends = [f"{edge:.4g}" for edge in self.edges]
+        return (f"<= {ends[0]}", *(f"{low} to {high}" for low, high in pairwise(ends)), f"> {ends[-1]}")
+
+    def to_json(self) -> dict[str, object]:
+        """The axis as JSON types."""
+        return {"column": self.column, "edges": list(self.edges), "values": list(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +66,8 @@ class SignalSpec:
         family: Which share of the false-alarm budget it draws on.
         kind: ``ordered``: bins of a number, bin ``i`` holds ``edges[i-1] < x <= edges[i]`` and the last all
             above; nulls are not in it. ``values``: one count per listed value, the last for all others.
-            ``rate``: (non-events, events). ``volume``: (rows,).
+            ``rate``: (non-events, events). ``volume``: (rows,). ``cells``: (non-events, events) in every cell of the
+            axes, the last axis fastest: what slices are searched in, no signal by itself.
         column: The column it is about; empty when it is about whole rows (``volume``).
         edges: Upper ends of all bins but the last, strictly increasing, in the unit of the column.
         values: The listed values, as text.
@@ -49,6 +78,7 @@ class SignalSpec:
             along a direction.
         span: Where the mean of an ordered signal is judged: the range its values are clipped to, in its unit.
         tolerance: How much that mean may move without mattering, in its unit. Then the mean alone is judged.
+        axes: The columns of ``cells``.
     """
 
     name: str
@@ -63,6 +93,7 @@ class SignalSpec:
     of: Of | None = None
     span: tuple[float, float] | None = None
     tolerance: float | None = None
+    axes: tuple[Axis, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -73,6 +104,8 @@ class SignalSpec:
             raise ValueError(f"signal {self.name}: an ordered signal needs edges")
         if self.kind == "values" and not self.values:
             raise ValueError(f"signal {self.name}: a signal of values needs values")
+        if (self.kind == "cells") != bool(self.axes) or any(not (axis.edges or axis.values) for axis in self.axes):
+            raise ValueError(f"signal {self.name}: cells need axes with levels, and nothing else has any")
         if not all(map(math.isfinite, self.edges)) or any(
             b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)
         ):
@@ -93,6 +126,8 @@ class SignalSpec:
     @property
     def bins(self) -> int:
         """How many counts a window has for this signal."""
+        if self.kind == "cells":
+            return 2 * math.prod(len(axis.levels) for axis in self.axes)
         return {"ordered": len(self.edges) + 1, "values": len(self.values) + 1, "rate": 2, "volume": 1}[self.kind]
 
     def to_json(self) -> dict[str, object]:
@@ -109,6 +144,7 @@ class SignalSpec:
             "hard": self.hard,
         }
         # Only where they are said: baselines that say nothing of them keep their digest.
+        body |= {"axes": [axis.to_json() for axis in self.axes]} if self.axes else {}
         body |= {} if self.of is None else {"of": to_json(self.of)}
         body |= {} if self.span is None else {"span": list(self.span)}
         return body | ({} if self.tolerance is None else {"tolerance": self.tolerance})
@@ -138,9 +174,15 @@ class SignalSpec:
                 of=parse(raw["of"], str(raw["column"])) if "of" in raw else None,
                 span=None if span is None else (float(span[0]), float(span[1])),
                 tolerance=None if tolerance is None else float(tolerance),
+                axes=tuple(_axis(one) for one in cast("Sequence[Mapping[str, object]]", raw.get("axes", ()))),
             )
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as err:
             raise BaselineError(f"a stored signal is malformed: {err}") from err
+
+
+def _axis(raw: Mapping[str, object]) -> Axis:
+    edges = tuple(float(x) for x in cast("Sequence[float]", raw["edges"]))
+    return Axis(str(raw["column"]), edges, tuple(str(x) for x in cast("Sequence[str]", raw["values"])))
 
 
 @dataclass(frozen=True, slots=True)

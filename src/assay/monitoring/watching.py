@@ -99,17 +99,61 @@ def kinds_of(specs: Sequence[SignalSpec], counts: Sequence[Floats]) -> tuple[Kin
     return tuple(found)
 
 
-def carried(kinds: Sequence[Kind], windows: Sequence[WindowCounts], span: timedelta) -> tuple[Cycle, ...]:
+def carried(specs: Sequence[SignalSpec], windows: Sequence[WindowCounts], span: timedelta) -> tuple[Cycle, ...]:
     """The cycles that are used: the baseline is long enough, and where it must be, the pattern is clear."""
     there = [cycle for cycle in cycles_of(span) if told(cycle, windows, span)]
     used = {cycle.name for cycle in there if cycle.always}
     calendar, _ = calendar_of(there, windows, ())
     if calendar is None or all(cycle.always for cycle in there):
         return tuple(there)
-    for kind in kinds:
+    for kind in kinds_of(specs, [counts_of(spec, windows) for spec in specs]):
         said = clear(kind.steps(calendar), len(kind.which))
         used |= {cycle.name for cycle, yes in zip(there, said, strict=True) if yes}
     return tuple(cycle for cycle in there if cycle.name in used)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all signals of an evaluation share.
+
+    Attributes:
+        calendar: The seasons of the baseline; None without any.
+        at: Stratum of each live window, (T,).
+        day: Windows a day, where they are shorter.
+        floors: What does not matter.
+        windows_per_alarm: ``A``.
+    """
+
+    calendar: Calendar | None
+    at: Ints
+    day: int | None
+    floors: Floors
+    windows_per_alarm: float
+
+
+def frame_of(
+    reference: Reference,
+    windows: Sequence[WindowCounts],
+    *,
+    specs: Sequence[SignalSpec],
+    windows_per_alarm: float,
+    span: timedelta | None,
+    floors: Floors,
+) -> Frame:
+    """The seasons that the baseline carries, and where in them the live windows lie.
+
+    Args:
+        reference: The baseline.
+        windows: The live windows, in time order.
+        specs: The signals that are judged.
+        windows_per_alarm: ``A``.
+        span: How long a window is; None for windows of rows.
+        floors: What does not matter.
+    """
+    cycles = carried(specs, reference.windows, span) if span is not None else ()
+    calendar, at = calendar_of(cycles, reference.windows, windows)
+    day = None if span is None or span <= timedelta(0) else DAY // span
+    return Frame(calendar, at, day, floors, windows_per_alarm)
 
 
 def watch(
@@ -118,9 +162,7 @@ def watch(
     *,
     specs: Sequence[SignalSpec],
     weight: Sequence[float],
-    windows_per_alarm: float,
-    span: timedelta | None,
-    floors: Floors,
+    frame: Frame,
 ) -> tuple[Watched, ...]:
     """Learn and judge all signals, in the order of ``specs``.
 
@@ -129,25 +171,19 @@ def watch(
         windows: The live windows, in time order.
         specs: The signals that are judged.
         weight: Share of the budget of each.
-        windows_per_alarm: ``A``.
-        span: How long a window is; None for windows of rows.
-        floors: What does not matter.
+        frame: What they share.
     """
     baseline = [counts_of(spec, reference.windows) for spec in specs]
     live = [counts_of(spec, windows) for spec in specs]
-    kinds = kinds_of(specs, baseline)
-    cycles = carried(kinds, reference.windows, span) if span is not None else ()
-    calendar, at = calendar_of(cycles, reference.windows, windows)
-    day = None if span is None or span <= timedelta(0) else DAY // span
     parts: list[list[Part]] = [[] for _ in specs]
-    for i, detector, natural in _learn_all(specs, baseline, kinds, calendar=calendar, day=day):
-        cap = None if _one_window_may_do(specs[i]) else cap_of(windows_per_alarm, weight[i])
+    for i, detector, natural in _learn_all(specs, baseline, calendar=frame.calendar, day=frame.day):
+        cap = None if _one_window_may_do(specs[i]) else cap_of(frame.windows_per_alarm, weight[i])
         if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
             continue
-        view = View(specs[i], live[i], natural, floors, at, cap)
+        view = View(specs[i], live[i], natural, frame.floors, frame.at, cap)
         parts[i].append(Part(detector, natural, view))
     summed = [counts.sum(0, keepdims=True) for counts in baseline]
-    return tuple(Watched(s, summed[i], live[i], at, tuple(parts[i])) for i, s in enumerate(specs))
+    return tuple(Watched(s, summed[i], live[i], frame.at, tuple(parts[i])) for i, s in enumerate(specs))
 
 
 def _one_window_may_do(spec: SignalSpec) -> bool:
@@ -158,7 +194,6 @@ def _one_window_may_do(spec: SignalSpec) -> bool:
 def _learn_all(
     specs: Sequence[SignalSpec],
     baseline: Sequence[Floats],
-    kinds: Sequence[Kind],
     *,
     calendar: Calendar | None,
     day: int | None,
@@ -172,7 +207,7 @@ def _learn_all(
     """
     learned: list[tuple[int, Detector, Natural]] = []
     largest: dict[tuple[str, str], float] = {}
-    for kind in kinds:
+    for kind in kinds_of(specs, baseline):
         whole = learn(kind.events, kind.rows, calendar=calendar, signals=len(kind.which), day=day)
         for i, mine in kind.parts:
             natural = whole.pick(mine)

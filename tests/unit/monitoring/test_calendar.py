@@ -12,8 +12,8 @@ from assay.monitoring.calendar import calendar_of, cycles_of, told
 from assay.monitoring.clock import DAY
 from assay.monitoring.detectors.base import Floors
 from assay.monitoring.monitor import evaluate
-from assay.monitoring.signals import WindowCounts, counts_of
-from assay.monitoring.watching import carried, kinds_of, watch
+from assay.monitoring.signals import WindowCounts
+from assay.monitoring.watching import carried, frame_of, watch
 
 HOUR = timedelta(hours=1)
 
@@ -68,17 +68,15 @@ def test_a_live_window_has_the_stratum_of_its_hour_whatever_the_baseline_began_w
 def test_finer_seasons_are_used_only_where_the_data_carry_them(pattern: dict[str, float], used: list[str]) -> None:
     stream = ClockedStream(seed=3, day_sd=0.05, **pattern)  # type: ignore[arg-type]  # floats all
     reference, _ = stream.windows(24 * 56, 0)
-    kinds = kinds_of(reference.specs, [counts_of(spec, reference.windows) for spec in reference.specs])
-    assert [one.name for one in carried(kinds, reference.windows, HOUR)] == used
+    assert [one.name for one in carried(reference.specs, reference.windows, HOUR)] == used
 
 
 def test_months_are_used_when_they_come_back() -> None:
     seasonal = ClockedStream(seed=4, span=DAY, months=0.4, day_sd=0.05, features=1)
     reference, live = seasonal.windows(800, 100)
     assert evaluate(reference, live).alarms == ()
-    watched = watch(
-        reference, live, specs=reference.specs, weight=[0.1] * 4, windows_per_alarm=365.0, span=DAY, floors=Floors()
-    )
+    frame = frame_of(reference, live, specs=reference.specs, windows_per_alarm=365.0, span=DAY, floors=Floors())
+    watched = watch(reference, live, specs=reference.specs, weight=[0.1] * 4, frame=frame)
     assert {len(part.natural.strata) for one in watched for part in one.parts} == {84}
 
 

@@ -71,7 +71,7 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
     """
     natural = view.natural
     sign = np.array([1.0 if q.side == "up" else -1.0 for q in questions])
-    ask, wide = _askable(natural, sign)
+    ask, wide = askable(natural, sign)
     if not ask.any():
         return FixedWatcher(questions, None)
     floor = np.maximum(floor, wide)
@@ -79,13 +79,13 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
         spread = natural.share * (1 - natural.share) / np.maximum(natural.rows, 1.0)
         floor = np.maximum(floor, _SHORT_SDS * np.sqrt(spread))
     events, rows = answers
-    limit = _limit(natural, sign) if view.cap is not None else np.full(len(sign), np.nan)
+    limit = limit_of(natural, sign) if view.cap is not None else np.full(len(sign), np.nan)
     judged = Watch(natural.pick(ask), floor[..., ask], sign[ask], view.at, view.cap, limit[ask])
     asked = tuple(q for q, yes in zip(questions, ask, strict=True) if yes)
     return FixedWatcher(asked, paths(events[:, ask], rows[:, ask], judged))
 
 
-def _askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:
+def askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:
     """Which questions can be asked, and how much a rare answer must be tolerated, in share points.
 
     Rare answers: the exact Poisson upper limit, Garwood, F. (1936). Biometrika 28, 437-442.
@@ -98,7 +98,7 @@ def _askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Flo
     return ask, wide
 
 
-def _limit(natural: Natural, sign: Floats) -> Floats:
+def limit_of(natural: Natural, sign: Floats) -> Floats:
     """Upper limit of the share of groups of rows where the baseline has hardly any gains; NaN where it has, (W,).
 
     At the level of the design effect, by the exact Poisson limit for groups.

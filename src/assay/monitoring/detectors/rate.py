@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.inference.natural import Floats
-from assay.monitoring.detectors.base import Question, View
+from assay.inference.natural import Floats, Natural
+from assay.monitoring.detectors.base import Floors, Question, View
 from assay.monitoring.detectors.fixed import FixedWatcher, count, watch
 from assay.monitoring.signals import SignalSpec
 
@@ -34,6 +34,11 @@ class Rate:
 
     def watch(self, view: View) -> FixedWatcher:
         """Judge by the floor of rates."""
-        share = view.natural.share
-        floor = np.maximum(view.floors.rate_relative * np.minimum(share, 1 - share), view.floors.rate_points)
+        floor = floor_of(view.natural, view.floors)
         return watch(view, self.questions(view.spec), self.tally(view.spec, view.counts), floor)
+
+
+def floor_of(natural: Natural, floors: Floors) -> Floats:
+    """Tolerance of each rate, in share points, (W,)."""
+    smaller = np.minimum(natural.share, 1 - natural.share)
+    return np.asarray(np.maximum(floors.rate_relative * smaller, floors.rate_points), dtype=np.float64)

@@ -1,0 +1,189 @@
+"""Slices nobody declared: chosen by windows that are over, tested on those to come."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.unit.monitoring.sliced import SlicedStream
+from tests.unit.monitoring.streams import START, requests
+
+from assay.engines.base import Source
+from assay.engines.duckdb import DuckDb
+from assay.errors import BaselineError, ConfigError
+from assay.inference.candidates import NONE, choose
+from assay.monitoring.adhoc import monitor_tables
+from assay.monitoring.baseline import Baseline
+from assay.monitoring.discovery import candidates, searched
+from assay.monitoring.monitor import Evaluation, evaluate
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import Axis, SignalSpec, WindowCounts
+from assay.monitoring.weights import DISCOVERED, weights
+
+ENGINE = DuckDb()
+NOW = START + timedelta(days=400)
+SCHEMA = PredictionSchema(
+    time="ts", prediction="pred", label="y", slices=("region",), discover=("region", "hours", "temperature")
+)
+PLANTED = SlicedStream(seed=1, columns=5, planted={0: 2, 1: 3}, worse=0.25, at=8)
+
+
+def test_a_slice_is_found_by_name_and_measured_on_rows_that_did_not_choose_it() -> None:
+    reference, live = PLANTED.windows(20, 30)
+    said = evaluate(reference, live, windows_per_alarm=1000.0)
+    (alarm,) = [one for one in said.alarms if one.family == "slices"]
+    assert (alarm.signal, alarm.slice) == (PLANTED.name, {"c0": "2", "c1": "3"})
+    assert alarm.silent
+    assert said.silent
+    assert "hides it" in alarm.detail
+    assert live[PLANTED.at].start < alarm.since <= alarm.window  # the first bad window chose it: it cannot count
+    assert alarm.low > 0.02
+    assert alarm.low < 0.2 < alarm.high
+
+
+def test_evaluating_twice_or_in_another_order_says_the_same() -> None:
+    reference, live = PLANTED.windows(20, 24)
+    once = evaluate(reference, live, windows_per_alarm=1000.0)
+    assert evaluate(reference, tuple(reversed(live)), windows_per_alarm=1000.0) == once
+    then = evaluate(reference, live[:18], windows_per_alarm=1000.0).alarms
+    assert [replace(a, until=None) for a in then] == [replace(a, until=None) for a in once.alarms[: len(then)]]
+
+
+def test_no_row_of_a_window_has_a_part_in_what_it_is_tested_for() -> None:
+    rng = np.random.default_rng(2)
+    excess, rows = rng.normal(size=(30, 50)), np.full((30, 50), 20.0)
+    before = choose(excess, np.ones((30, 50)), rows, np.full(50, 1e6))
+    for window in range(30):
+        changed = excess.copy()
+        changed[window:] += 100 * rng.normal(size=(30 - window, 50))
+        assert (choose(changed, np.ones((30, 50)), rows, np.full(50, 1e6))[: window + 1] == before[: window + 1]).all()
+    assert (before[0] == NONE).all()
+
+
+def test_a_table_is_counted_in_cells_as_its_rows_say(tmp_path: Path) -> None:
+    table = requests(30)
+    learned = Baseline.learn(ENGINE, Source(table=table), SCHEMA, window="1d", now=NOW)
+    (spec,) = searched(learned.specs)
+    assert [axis.column for axis in spec.axes] == ["region", "hours", "temperature"]
+    found = candidates([spec], learned.windows, without=[{"region": "north"}, {"region": "south"}])
+    assert len(found.where) == len({tuple(one.items()) for one in found.where}) == 2 * 4 * 4 + 2 * 4 + 2 * 4 + 16 + 8
+    place = next(i for i, one in enumerate(found.where) if set(one) == {"region", "hours"} and one["region"] == "north")
+    edge = spec.axes[1].edges[0]
+    inside = (np.array(table["region"]) == "north") & (np.array(table["hours"]) <= edge)
+    wrong = np.array(table["pred"]) != np.array(table["y"])
+    assert found.rows[:, place].sum() == inside.sum()
+    assert found.events[:, place].sum() == (inside & wrong).sum()
+    assert Baseline.parse(json.dumps(learned.to_json())) == learned
+    assert tmp_path.exists()
+
+
+def _judged(table: pa.Table, schema: PredictionSchema = SCHEMA) -> Evaluation:
+    reference = Source(table=requests(40, rows=500))
+    return monitor_tables(ENGINE, reference, Source(table=table), schema, window="1d", false_alarm_every=None, now=NOW)
+
+
+def test_a_slice_of_a_table_is_found_in_words() -> None:
+    table = requests(20, start=START + timedelta(days=40), rows=500, seed=3)
+    cold = np.array(table["temperature"]) < 6.6
+    early = np.array(table["hours"]) <= 5
+    y, pred = np.array(table["y"]), np.array(table["pred"])
+    broken = cold & early & (np.random.default_rng(4).random(len(table)) < 0.5)
+    spoiled = np.where(broken, np.where(y == "sun", "rain", "sun"), pred)
+    alarms = _judged(table.set_column(table.column_names.index("pred"), "pred", pa.array(spoiled))).alarms
+    (found,) = [one for one in alarms if one.family == "slices" and one.slice is not None and len(one.slice) > 1]
+    assert found.slice is not None
+    assert set(found.slice) == {"hours", "temperature"}
+    assert all(words.startswith("<= ") for words in found.slice.values())
+    assert _judged(table).alarms == ()
+
+
+def test_a_small_slice_is_pooled_over_windows_and_not_dropped() -> None:
+    # Five rows a day: no window alone says anything, a dozen together do.
+    spec = SignalSpec("accuracy:slice:s=a", "slices", "rate", "s", values=("a",), sides="up", slice={"s": "a"})
+    rng, (reference, live) = np.random.default_rng(5), SlicedStream(seed=5, columns=1).windows(60, 40)
+
+    def with_slice(window: WindowCounts, error: float) -> WindowCounts:
+        wrong = int(rng.binomial(5, error))
+        return replace(window, counts={"error": window.counts["error"], spec.name: (5 - wrong, wrong)})
+
+    known = replace(
+        reference, specs=(reference.specs[0], spec), windows=tuple(with_slice(w, 0.05) for w in reference.windows)
+    )
+    alarms = evaluate(known, [with_slice(w, 0.5) for w in live]).alarms
+    assert [alarm.signal for alarm in alarms] == [spec.name]
+    assert [w.start for w in live].index(alarms[0].window) <= 25
+
+
+def test_values_too_rare_to_be_a_slice_are_told() -> None:
+    table = requests(20)
+    region = np.array(table["region"]).astype(object)
+    region[:7], region[7:12] = "isle", "rock"
+    odd = table.set_column(table.column_names.index("region"), "region", pa.array(region.tolist()))
+    learned = Baseline.learn(ENGINE, Source(table=odd), SCHEMA, window="1d", now=NOW)
+    (said,) = [one for one in learned.findings if one.rule == "slices.left-out" and "watched with all" in one.detail]
+    assert said.numbers == {"values": 2, "rows": 12}
+    assert any(one.rule == "slices.left-out" and "12 rows have other values" in one.detail for one in learned.findings)
+
+
+def test_the_search_takes_half_of_what_slices_have() -> None:
+    declared = [SignalSpec(f"accuracy:slice:s={i}", "slices", "rate", "s", slice={"s": f"{i}"}) for i in range(4)]
+    search = SignalSpec(DISCOVERED, "slices", "rate", "")
+    assert weights([*declared, search]) == pytest.approx([1 / 64] * 4 + [1 / 16])
+    assert weights([search]) == pytest.approx([1 / 8])
+
+
+@pytest.mark.parametrize("axes", [(), (Axis("a"),)], ids=["no axes", "an axis without levels"])
+def test_cells_without_levels_are_refused(axes: tuple[Axis, ...]) -> None:
+    with pytest.raises(ValueError, match="axes with levels"):
+        SignalSpec("cells:a", "slices", "cells", "", axes=axes)
+    with pytest.raises(BaselineError):
+        SignalSpec.parse({**SlicedStream(seed=0).specs()[1].to_json(), "axes": [{"column": "a"}]})
+
+
+def test_more_than_eight_columns_are_refused() -> None:
+    with pytest.raises(ConfigError, match="9 columns, 8 are the most"):
+        PredictionSchema(time="ts", prediction="pred", discover=tuple("abcdefghi"))
+
+
+def test_a_column_that_cannot_be_searched_is_told() -> None:
+    table = requests(20).append_column("same", pa.array(["x"] * 4000))
+    schema = replace(SCHEMA, discover=("same", "region", "p"))
+    learned = Baseline.learn(ENGINE, Source(table=table), schema, window="1d", now=NOW)
+    assert [one.subject for one in learned.findings if one.rule == "slices.not-searched"] == ["same"]
+    assert [spec.name for spec in searched(learned.specs)] == ["cells:region&p"]
+
+
+@pytest.mark.slow
+def test_a_planted_slice_of_three_percent_is_found_and_named_within_seven_windows() -> None:
+    # 40 runs, 3,000 candidates, error .05 to .25. Found and named in 95 %: 2 misses allowed. False discoveries: an
+    # alarm that names slices before there is one, or another one; 5 % of runs allowed.
+    delays, right, wrong = [], 0, 0
+    for seed in range(40):
+        stream = replace(PLANTED, seed=seed, columns=8)
+        reference, live = stream.windows(20, 40)
+        starts = [window.start for window in live]
+        alarms = [a for a in evaluate(reference, live, windows_per_alarm=1000.0).alarms if a.family == "slices"]
+        mine = [a for a in alarms if a.signal == stream.name and starts.index(a.window) >= stream.at]
+        wrong += len(alarms) > len(mine)
+        right += bool(mine)
+        delays.append(starts.index(mine[0].window) - stream.at + 1 if mine else 99)
+    assert right >= 38
+    assert median(delays) <= 7
+    assert wrong <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("day_sd", [0.0, 0.2])
+def test_no_slice_is_found_where_there_is_none(day_sd: float) -> None:
+    # 4 runs of 500 windows at one in 1,000: two budgets; 5 or more has a chance of 5 % where the budget is used up.
+    total = 0
+    for seed in range(4):
+        reference, live = SlicedStream(seed=100 + seed, columns=6, day_sd=day_sd).windows(60, 500)
+        total += len(evaluate(reference, live, windows_per_alarm=1000.0).alarms)
+    assert total <= 4
