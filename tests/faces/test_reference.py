@@ -45,13 +45,6 @@ TABLES = {
 }
 # Tables of their own, or the name of the table.
 SECTIONS = ("name", "training", "predictions", "monitor", "clients", "policy")
-    "name",
-    "training",
-    "predictions",
-    "monitor",
-    "clients",
-    "policy",
-)  # tables of their own, or the table's name
 
 
 def _documented(table: str) -> set[str]:

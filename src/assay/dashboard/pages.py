@@ -119,7 +119,7 @@ def _shape(one: Shape) -> DrawnShape:
 
 def _timeline(project: Project, health: ModelHealth, alarms: Sequence[StoredAlarm], now: datetime) -> list[Happened]:
     """What was done and what was seen, oldest first."""
-    found = history(project, health.name, now)
+    found = history(project, health.name, now)[::-1]
     for one in alarms[-MOST_ALARMS:]:
         window, signal = str(one.alarm.get("window")), str(one.alarm.get("signal"))
         said = f"{signal}: {one.alarm.get('detail')}"

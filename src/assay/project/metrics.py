@@ -68,11 +68,11 @@ def gather(project: Project, *, now: datetime, empty: bool = False) -> tuple[Fam
             "Incidents nobody has resolved",
             tuple(
                 (
-                    {"model": model.name, "severity": word},
-                    float(sum(one.severity.value == word for one in model.incidents)),
+                    {"model": model.name, "severity": rank.value},
+                    float(sum(one.severity is rank for one in model.incidents)),
                 )
                 for model in models
-                for word in ("info", "warning", "error", "critical")
+                for rank in Severity
             ),
         ),
         Family("assay.log.entries", "", "Entries of the audit log", (({}, float(health.log_size)),)),
