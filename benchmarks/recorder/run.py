@@ -262,15 +262,16 @@ def latencies(seconds: float) -> Iterator[str]:
 def report(seconds: float, kills: int) -> Iterator[str]:
     """The page, line by line."""
     yield "# What recording costs\n"
-    yield f"`python benchmarks/recorder/run.py --seconds {seconds:g} --kills {kills}`, Python {platform.python_version()},"
-    yield f"pyarrow {pa.__version__}, {os.cpu_count()} cores. Load of the machine when it began: {os.getloadavg()[0]:.1f}.\n"
+    yield f"`python benchmarks/recorder/run.py --seconds {seconds:g} --kills {kills}`,"
+    yield f"Python {platform.python_version()}, pyarrow {pa.__version__}, {os.cpu_count()} cores."
+    yield f"Load of the machine when it began: {os.getloadavg()[0]:.1f}.\n"
     yield "## Rows a second\n"
     yield f"The writing (zstd, fsync, rename) included; the median of {TURNS} turns and the least.\n"
     yield from paces(seconds)
     yield f"\n## µs added to a call, at {CALLS_A_SECOND:,} calls a second\n"
-    yield "Against blocks of the same service without recording, in turns. *In the call*: in `log` itself, which is what"
-    yield "an answer waits for. *Due to answered* has waiting for the processor and the interpreter in it, too. Goal with"
-    yield "a flush running: 5 µs in the median, 50 µs at p99.\n"
+    yield "Against blocks of the same service without recording, in turns. *In the call*: in `log` itself, which is"
+    yield "what an answer waits for. *Due to answered* has waiting for the processor and the interpreter in it, too."
+    yield "Goal with a flush running: 5 µs in the median, 50 µs at p99.\n"
     yield from latencies(seconds)
     yield f"\nLoad of the machine now: {os.getloadavg()[0]:.1f}.\n\n## `kill -9`, {kills} times\n"
     chance = random.Random(1)  # noqa: S311 - when to kill is no secret

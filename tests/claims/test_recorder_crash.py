@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ import pytest
 FLUSH_S = 0.2
 SERVICE = f"""
 import sys, time
+from collections import Counter
 from pathlib import Path
 from assay.monitoring.recorder import Recorder
 
@@ -63,3 +65,59 @@ def test_what_nobody_flushed_is_written_within_the_seconds_that_were_promised(tm
     os.kill(service.pid, signal.SIGKILL)
     service.communicate()
     assert len(recorded(tmp_path)) >= told
+
+
+CROWD = """
+import sys, threading
+from collections import Counter
+from pathlib import Path
+import pyarrow as pa
+from assay.monitoring.recorder import Recorder
+
+recorder = Recorder(Path(sys.argv[1]), model="ab" * 32, flush_rows=40, flush_s=0.05)
+telling = threading.Lock()
+
+def work(who):
+    number = 0
+    while True:
+        for _ in range(30):
+            recorder.log({"who": who, "x": number, "prediction": "a"})
+            number += 1
+        later = list(range(number, number + 20))
+        recorder.log_batch(pa.table({"who": [who] * 20, "x": later, "prediction": ["a"] * 20}))
+        number += 20
+        recorder.flush()
+        with telling:
+            sys.stdout.write(f"{who} {number}\\n")
+            sys.stdout.flush()
+
+for thread in range(3):
+    threading.Thread(target=work, args=(f"{sys.argv[2]}-{thread}",), daemon=True).start()
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_many_threads_and_processes_killed_together_lose_nothing_flushed(tmp_path: Path, turn: int) -> None:
+    services = [
+        subprocess.Popen([sys.executable, "-c", CROWD, str(tmp_path), str(n)], stdout=subprocess.PIPE, text=True)
+        for n in range(2)
+    ]
+    said = [service.stdout.readline() for service in services if service.stdout is not None]
+    time.sleep(random.Random(turn).uniform(0, 0.3))  # noqa: S311 - when to kill is no secret
+    for service in services:
+        os.kill(service.pid, signal.SIGKILL)
+    for service in services:
+        said += service.communicate()[0].splitlines(keepends=True)
+    flushed: dict[str, int] = {}
+    for line in said:
+        if line.endswith("\n"):
+            who, number = line.split()
+            flushed[who] = max(flushed.get(who, 0), int(number))
+    rows = Counter[tuple[str, int]]()
+    for path in tmp_path.glob("**/*.parquet"):  # a torn file would not open
+        table = pq.read_table(path)
+        rows.update(zip(table["who"].to_pylist(), table["x"].to_pylist(), strict=True))
+    assert flushed
+    assert [(who, x) for who, number in flushed.items() for x in range(number) if rows[who, x] != 1] == []
+    assert max(rows.values()) == 1

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "validate": ("assay.cli.validate", "Run a model's suite; JUnit, Markdown, a signed test-result statement."),
     "baseline": ("assay.cli.baseline", "Learn what normal is from the reference."),
     "monitor": ("assay.cli.monitor", "Evaluate all complete windows not yet seen."),
+    "predictions": ("assay.cli.predictions", "Recorded predictions: join labels, compact, delete old days."),
     "fingerprint": ("assay.cli.fingerprint", "Is the model behind an API still the one that was recorded?"),
     "diagnose": ("assay.cli.diagnose", "Why it changed: verdict, probabilities, evidence, what to do."),
     "approve": ("assay.cli.approve", "A signed human approval of exactly these digests."),

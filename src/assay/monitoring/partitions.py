@@ -214,6 +214,23 @@ def _about(contradicted: Collection[str], nobodys: Sequence[Label]) -> Iterator[
         yield Finding("label.unknown-request", "label", Severity.WARNING, detail, {"requests": requests})
 
 
+def drop_labels(folder: Path, before: datetime) -> int:
+    """Delete labels that were known before a time and wait for their rows; gives how many. The caller is `alone`.
+
+    Raises:
+        OSError: The disk refused, or a label file is damaged.
+    """
+    files = sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
+    every = [one for told in _read_labels(files).values() for one in told]
+    left = [one for one in every if one.at >= before]
+    if len(left) < len(every):
+        if left:
+            write_labels(folder, left, uuid.uuid4().hex)
+        for file in files:
+            file.unlink()
+    return len(every) - len(left)
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Two processes must not replace one partition at the same time: the later would lose rows or labels."""

@@ -17,6 +17,7 @@ from assay.project.data import verify_data
 from assay.project.fingerprinting import CHEAPLY, hold_fingerprint
 from assay.project.integrity import verify_model
 from assay.project.project import Project
+from assay.project.retention import recorded_folder, tidy
 from assay.project.validating import CHECK, validate_model
 from assay.project.watching import monitor_model
 from assay.storage.timers import Timers
@@ -95,6 +96,9 @@ def _agenda(project: Project) -> dict[str, tuple[timedelta, Work]]:
             width = parse_window(model.monitor.window)
             every = max(QUICKEST, min(width, DAY)) if isinstance(width, timedelta) else timedelta(hours=1)
             agenda[f"monitor {name}"] = (every, _monitor(project, name))
+            folder = recorded_folder(model)
+            if folder and os.access(folder, os.W_OK):  # where we may not write, another process does
+                agenda[f"tidy the predictions of {name}"] = (timedelta(hours=1), _tidy(project, name))
             if model.predictions.client and model.clients.window < every:  # else the monitor run looks at them
                 agenda[f"watch the clients of {name}"] = (max(QUICKEST, model.clients.window), _clients(project, name))
     return agenda
@@ -128,6 +132,17 @@ def _validate(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         report = validate_model(project, name, suite=None, signer=None, now=now).report
         return CHECK[report.outcome], f"{report.suite}: {report.outcome.value}"
+
+    return work
+
+
+def _tidy(project: Project, name: str) -> Work:
+    def work(now: datetime) -> tuple[str, str]:
+        done = tidy(project, name, now=now)
+        deleted = done.pruned.doomed.rows if done.pruned else 0
+        odd = [finding for finding in done.compacted.findings if finding.severity is Severity.ERROR]
+        said = f"{done.settled.joined:,} labels joined, {done.compacted.merged:,} files compacted"
+        return "unknown" if odd else "pass", f"{said}, {deleted:,} rows deleted" if deleted else said
 
     return work
 

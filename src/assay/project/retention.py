@@ -1,0 +1,213 @@
+"""Keeping recorded predictions in order: labels joined, few files, and nothing deleted that is still needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from assay.engines.base import Source
+from assay.engines.files import find, recorded_span
+from assay.errors import ConfigError, StorageError, TableError
+from assay.findings import Finding, Severity
+from assay.inference.evidence import LOOK_BACKS
+from assay.monitoring import store as monitoring
+from assay.monitoring.compaction import Compacted, compact
+from assay.monitoring.partitions import Settled, alone, settle
+from assay.monitoring.retention import EVER, Doomed, Need, delete, doom, floor_of, midnight
+from assay.project.config import ModelConfig
+from assay.project.project import Project
+from assay.project.watching import predictions_of
+from assay.release.store import live_at
+from assay.storage.clock import from_text, utc_text
+
+LOOK_BACK = LOOK_BACKS[-1]
+"""Windows that an incident may reach back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was deleted, or would be.
+
+    Attributes:
+        doomed: The days.
+        wanted: The day that was asked for; what lies between is still needed.
+        needs: What still needs rows, the earliest first.
+        labels: Labels deleted with them.
+        log: Position of the log entry; None when nothing was deleted.
+    """
+
+    doomed: Doomed
+    wanted: datetime
+    needs: tuple[Need, ...]
+    labels: int = 0
+    log: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What was done for the predictions of one model; ``pruned`` is None where assay.toml keeps them for ever."""
+
+    settled: Settled
+    compacted: Compacted
+    pruned: Pruned | None
+
+
+def recorded_folder(model: ModelConfig) -> Path | None:
+    """The folder that a Recorder writes a model's predictions to; None where they come from elsewhere."""
+    if model.predictions is None or "://" in model.predictions.path:
+        return None
+    parts = Path(model.predictions.path).parts
+    place = next((at for at, part in enumerate(parts) if part.startswith("date=")), None)
+    return Path(*parts[:place]) if place else None
+
+
+def _folder(model: ModelConfig) -> Path:
+    predictions = predictions_of(model)
+    folder = recorded_folder(model)
+    if folder is None:
+        raise ConfigError(
+            f"the predictions of {model.name}, {predictions.path}, are not a Recorder's: its path has date=* in it, "
+            'as "predictions/date=*/**/*.parquet"'
+        )
+    return folder
+
+
+def tidy(project: Project, name: str, *, now: datetime) -> Tidied:
+    """Join labels that have come, compact hours and days that are over, and delete what assay.toml does not keep.
+
+    Raises:
+        ConfigError: The predictions are not a Recorder's.
+        StorageError: The disk refused.
+    """
+    model = project.config.model(name)
+    folder = _folder(model)
+    settled = settle(folder, now=now)
+    compacted = compact(folder, now=now)
+    keep = predictions_of(model).keep
+    return Tidied(settled, compacted, prune(project, name, before=now - keep, now=now) if keep else None)
+
+
+def prune(
+    project: Project,
+    name: str,
+    *,
+    before: datetime,
+    now: datetime,
+    whole: bool = False,
+    reason: str | None = None,
+    dry: bool = False,
+) -> Pruned:
+    """Delete recorded days before a time, as far as nothing needs them; each time an act in the audit log.
+
+    Args:
+        project: Whose predictions.
+        name: Of which model.
+        before: Days that end by then.
+        now: The present.
+        whole: All of them or none: an error where some are still needed.
+        reason: Why days are deleted that are still needed; None never deletes them.
+        dry: Tell only.
+
+    Raises:
+        ConfigError: The predictions are not a Recorder's, or days are still needed and ``whole`` is asked for.
+        StorageError: The disk refused.
+        LogError: It cannot be logged; nothing was deleted.
+    """
+    folder = _folder(project.config.model(name))
+    wanted = midnight(min(before, now))
+    needs = tuple(sorted(needs_of(project, name, now=now), key=lambda need: need.since))
+    floor = floor_of(needs)
+    below = floor is not None and wanted > midnight(floor)
+    if floor is not None and below and whole and reason is None:
+        raise ConfigError(
+            f"days before {wanted:%Y-%m-%d} are still needed: "
+            + (f"those before {floor:%Y-%m-%d} may be deleted" if floor > EVER else "none may be deleted")
+            + "; --below-floor deletes them all the same",
+            [_told(need) for need in needs if need.since < wanted],
+        )
+    cut = wanted if floor is None or reason is not None else min(wanted, midnight(floor))
+    with alone(folder):
+        doomed = doom(folder, cut)
+        if dry or not doomed.files:
+            return Pruned(doomed, wanted, needs)
+        # Logged first: a deletion that nobody can see is worse than an entry for one that was cut short.
+        position = project.log.append(
+            "predictions.pruned", name, _entry(doomed, needs, reason if below else None), actor=project.actor, now=now
+        )
+        return Pruned(doomed, wanted, needs, delete(folder, doomed), position)
+
+
+def _day(at: datetime | None) -> str:
+    return "never" if at is None or at == EVER else f"{at:%Y-%m-%d}"
+
+
+def _told(need: Need) -> Finding:
+    return Finding("retention.needed", need.what, Severity.WARNING, need.detail)
+
+
+def _entry(doomed: Doomed, needs: Sequence[Need], below_floor: str | None) -> Mapping[str, object]:
+    return {
+        "before": utc_text(doomed.before),
+        "first": utc_text(doomed.first) if doomed.first else None,
+        "rows": doomed.rows,
+        "files": len(doomed.files),
+        "bytes": doomed.bytes,
+        "digest": doomed.digest,
+        "needed": [{"what": need.what, "since": utc_text(need.since)} for need in needs],
+        "below_floor": below_floor,
+    }
+
+
+def needs_of(project: Project, name: str, *, now: datetime) -> Iterator[Need]:
+    """What still needs recorded rows of a model, and from when on."""
+    yield _windows(project, name, now)
+    yield from _reference(project.config.model(name))
+    for incident in project.desk.list(model=name):
+        if incident.state == "resolved":
+            continue
+        since = min([incident.opened, *_onsets(project, project.desk.show(incident.id).positions)])
+        what = f"incident {incident.id}"
+        yield Need(what, since, f"{what} is not resolved; it goes back to {_day(since)}: {incident.title}")
+
+
+def _windows(project: Project, name: str, now: datetime) -> Need:
+    baseline = monitoring.load_baseline(project.state, name)
+    if baseline is None:
+        return Need("windows", EVER, "there is no baseline: no row was counted yet")
+    windows = monitoring.load_windows(project.state, name, baseline.digest)
+    if not windows:
+        live = live_at(project.state, name, now)
+        since = live.since if live else EVER
+        return Need("windows", since, f"no window was counted by the newest baseline; they begin with {_day(since)}")
+    newest = windows[-LOOK_BACK:]
+    since = from_text(newest[0].start)
+    return Need("windows", since, f"evidence may reach back {LOOK_BACK} windows, of which there are {len(newest)}")
+
+
+def _reference(model: ModelConfig) -> Iterator[Need]:
+    """Recorded days that the reference is made of: the next baseline, and a diagnosis, read them."""
+    folder = recorded_folder(model)
+    if model.reference is None or folder is None:
+        return
+    try:
+        files = [Path(file) for file in find(Source((model.reference,)))]
+    except TableError:
+        return  # it is told where it is read
+    spans = [recorded_span(str(file)) for file in files if file.is_relative_to(folder)]
+    if starts := [span[0] for span in spans if span]:
+        yield Need("reference", min(starts), f"the reference, {model.reference}, is made of recorded days")
+
+
+def _onsets(project: Project, positions: Sequence[int]) -> Iterator[datetime]:
+    """Since when the happenings of an incident are, as their entries tell."""
+    for position in positions:
+        for one in project.log.entries(after=position - 1, limit=1):
+            for key in ("since", "onset"):
+                told = one.entry.data.get(key)
+                if isinstance(told, str):
+                    try:
+                        yield from_text(told)
+                    except StorageError:
+                        continue

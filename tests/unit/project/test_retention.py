@@ -1,0 +1,238 @@
+"""Recorded days are deleted when nobody needs them, and never before, unless somebody says why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tests.small_project import CONFIG, TODAY, Small, build
+from tests.unit.cli.prompt import at, typed
+
+from assay.engines.files import REPLACED
+from assay.errors import ConfigError, StorageError
+from assay.monitoring import retention as days
+from assay.monitoring.compaction import GRACE, compact
+from assay.monitoring.partitions import recorded_files, settle
+from assay.monitoring.recorder import Recorder
+from assay.project import retention
+from assay.project.project import Project
+from assay.project.retention import needs_of, prune, recorded_folder, tidy
+
+DAY = timedelta(days=1)
+MIDDLE = TODAY + 6 * DAY
+NOW = TODAY + 12 * DAY
+RECORDED = CONFIG.replace('path = "predictions/*.parquet"', 'path = "recorded/date=*/**/*.parquet"')
+RECORDED = RECORDED.replace('time = "ts"', 'time = "time"').replace('prediction = "pred"', 'prediction = "prediction"')
+RECORDED = RECORDED.replace('confidence = "p"\nlabel = "y"', 'confidence = "confidence"\nfeatures = ["a", "b"]')
+
+
+def written(folder: Path, start: datetime, number: int) -> None:
+    """So many days of forty rows, two files a day."""
+    with Recorder(folder, model="ab" * 32) as recorder:
+        for day in range(number):
+            for half in range(2):
+                for row in range(20):
+                    when = start + day * DAY + half * DAY / 2 + row * timedelta(minutes=1)
+                    said = {"prediction": "spam" if row % 2 else "ham", "confidence": 0.75}
+                    recorder.log({"a": row / 10, "b": -row / 10, "time": when, **said})
+                recorder.flush()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    """A project whose predictions a Recorder writes: twelve days of them."""
+    made = build(tmp_path)
+    (made.folder / "assay.toml").write_text(RECORDED.replace("ALERTS", str(made.folder / "alerts")), encoding="utf-8")
+    reference = pq.read_table(made.folder / "data" / "reference.parquet").rename_columns(["time", "a", "b", "y"])
+    pq.write_table(reference, made.folder / "data" / "reference.parquet")
+    written(made.folder / "recorded", TODAY, 12)
+    return made
+
+
+def project(small: Small, now: datetime) -> Project:
+    return small.reopened(now=now)
+
+
+def there(small: Small) -> list[str]:
+    return sorted(path.name.removeprefix("date=") for path in (small.folder / "recorded").glob("date=*"))
+
+
+@pytest.fixture
+def watched(small: Small) -> Project:
+    """The same, with a baseline, and every day counted."""
+    small.sign()
+    opened = project(small, NOW)
+    opened.monitor("spam", NOW)
+    return opened
+
+
+def test_nothing_is_deleted_before_a_baseline_has_counted_it(small: Small) -> None:
+    opened = project(small, NOW)
+    with pytest.raises(ConfigError, match="none may be deleted") as refused:
+        prune(opened, "spam", before=MIDDLE, now=NOW, whole=True)
+    assert [finding.subject for finding in refused.value.findings] == ["windows"]
+    assert prune(opened, "spam", before=MIDDLE, now=NOW).doomed.files == ()
+    assert len(there(small)) == 12
+
+
+def test_what_windows_may_reach_back_to_stays(small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prune(watched, "spam", before=NOW, now=NOW).doomed.rows == 0  # twelve windows are fewer than 512
+    monkeypatch.setattr(retention, "LOOK_BACK", 4)
+    done = prune(watched, "spam", before=NOW, now=NOW)
+    assert (done.doomed.rows, done.doomed.first, done.doomed.before) == (320, TODAY, TODAY + 8 * DAY)
+    assert done.wanted == NOW
+    assert there(small) == [f"2026-03-{day}" for day in (10, 11, 12, 13)]
+    windows, alarms = watched.monitor("spam", NOW).evaluation.windows, watched.monitor("spam", NOW).new
+    assert (windows, alarms) == (12, ())  # what was counted stays counted
+
+
+def test_the_act_is_in_the_log_before_it_is_done(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 8)
+
+    def refuses(folder: Path, doomed: days.Doomed) -> int:
+        del folder, doomed
+        raise StorageError("the disk refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(retention, "delete", refuses)
+        with pytest.raises(StorageError):
+            prune(watched, "spam", before=NOW, now=NOW)
+    done = prune(watched, "spam", before=NOW, now=NOW)
+    first, second = watched.log.entries(kinds=["predictions.pruned"], subject="spam")
+    assert second.position == done.log
+    assert dict(first.entry.data) == dict(second.entry.data)
+    assert first.entry.actor == "mlops@acme.example"
+    data = first.entry.data
+    assert (data["rows"], data["files"], data["first"]) == (160, 8, "2026-03-02T00:00:00.000000Z")
+    assert (data["before"], data["below_floor"]) == ("2026-03-06T00:00:00.000000Z", None)
+    assert len(str(data["digest"])) == 64
+    assert len(there(small)) == 8
+
+
+def test_an_open_incident_keeps_the_days_since_it_began(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 1)
+    since = "2026-03-05T00:00:00.000000Z"
+    for one in watched.tell(NOW):  # what was opened on the way here
+        watched.desk.resolve(one, "anna@acme.example", "it was a test", NOW)
+    watched.log.append("monitor.alarm", "spam", {"signal": "volume", "since": since}, actor="assay", now=NOW)
+    (incident,) = watched.tell(NOW)
+    needs = {need.what: need.since for need in needs_of(watched, "spam", now=NOW)}
+    assert needs == {"windows": NOW - DAY, f"incident {incident}": datetime(2026, 3, 5, tzinfo=UTC)}
+    with pytest.raises(ConfigError, match="those before 2026-03-05 may be deleted"):
+        prune(watched, "spam", before=MIDDLE, now=NOW, whole=True)
+    assert prune(watched, "spam", before=MIDDLE, now=NOW).doomed.before == datetime(2026, 3, 5, tzinfo=UTC)
+    watched.desk.resolve(incident, "anna@acme.example", "it was a test", NOW)
+    assert prune(watched, "spam", before=MIDDLE, now=NOW).doomed.before == MIDDLE
+    assert there(small)[0] == "2026-03-08"
+
+
+def test_days_that_the_reference_is_made_of_stay(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 1)
+    path = small.folder / "assay.toml"
+    path.write_text(path.read_text().replace("data/reference.parquet", "recorded/date=2026-03-0[456]/**/*.parquet"))
+    opened = project(small, NOW)
+    assert prune(opened, "spam", before=NOW, now=NOW).doomed.before == datetime(2026, 3, 4, tzinfo=UTC)
+    del watched
+
+
+def test_below_the_floor_only_with_a_reason_that_is_logged(small: Small, watched: Project) -> None:
+    done = prune(watched, "spam", before=MIDDLE, now=NOW, whole=True, reason="asked for by the people in it")
+    assert (done.doomed.rows, there(small)[0]) == (240, "2026-03-08")
+    (entry,) = watched.log.entries(kinds=["predictions.pruned"])
+    assert entry.entry.data["below_floor"] == "asked for by the people in it"
+
+
+def test_a_dry_run_deletes_and_logs_nothing(small: Small, watched: Project) -> None:
+    done = prune(watched, "spam", before=MIDDLE, now=NOW, reason="to see", dry=True)
+    assert (done.doomed.rows, done.log) == (240, None)
+    assert len(there(small)) == 12
+    assert watched.log.entries(kinds=["predictions.pruned"]) == []
+
+
+def test_the_future_is_not_deleted(small: Small, watched: Project) -> None:
+    prune(watched, "spam", before=NOW + 99 * DAY, now=NOW - 2 * DAY, reason="a wrong date")
+    assert there(small) == ["2026-03-12", "2026-03-13"]
+
+
+def test_compacted_days_and_those_under_way_are_deleted_whole_with_their_labels(small: Small, watched: Project) -> None:
+    folder = small.folder / "recorded"
+    with Recorder(folder, model="ab" * 32) as recorder:
+        recorder.label("nobody", 1, MIDDLE - DAY)
+        recorder.label("somebody", 1, MIDDLE)
+    compact(folder, now=NOW)
+    (folder / "date=2026-03-02" / "mine.txt").write_text("not the Recorder's")
+    done = prune(watched, "spam", before=MIDDLE, now=NOW, reason="test")
+    assert (done.doomed.rows, len(done.doomed.files), done.labels) == (240, 6 * 3, 1)
+    assert there(small)[:2] == ["2026-03-02", "2026-03-08"]
+    assert [path.name for path in (folder / "date=2026-03-02").iterdir()] == ["mine.txt"]
+    assert settle(folder).waiting == 1
+    assert not (folder / "date=2026-03-03" / REPLACED).exists()
+    assert sum(pq.read_metadata(path).num_rows for path in recorded_files(folder)) == 240
+
+
+def test_tidying_does_all_of_it_as_assay_toml_says(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 8)
+    folder = small.folder / "recorded"
+    with Recorder(folder, model="ab" * 32) as recorder:
+        recorder.label(str(pq.read_table(recorded_files(folder)[-1])["request_id"][0]), "ham", NOW)
+    assert tidy(watched, "spam", now=NOW).pruned is None
+    path = small.folder / "assay.toml"
+    path.write_text(path.read_text().replace('time = "time"', 'time = "time"\nkeep = "7d"'))
+    opened = project(small, NOW)
+    done = tidy(opened, "spam", now=NOW + GRACE)
+    assert done.pruned is not None
+    assert (done.settled.joined, done.compacted.removed, done.pruned.doomed.rows) == (0, 22, 160)
+    assert len(recorded_files(folder)) == 8  # one for each day that is left
+    assert "label" in pq.read_schema(recorded_files(folder)[-1]).names
+
+
+def test_tick_tidies_where_it_may_write(small: Small) -> None:
+    small.sign()
+    opened = project(small, NOW)
+    found = {one.what: (one.outcome, one.detail) for one in opened.run_due(NOW)}
+    assert found["tidy the predictions of spam"] == ("pass", "0 labels joined, 22 files compacted")
+
+
+def test_only_a_recorders_predictions_are_touched(tmp_path: Path) -> None:
+    other = build(tmp_path)
+    assert recorded_folder(other.project.config.model("spam")) is None
+    with pytest.raises(ConfigError, match="not a Recorder's"):
+        tidy(other.project, "spam", now=NOW)
+
+
+def test_the_verbs_say_what_they_do(small: Small) -> None:
+    small.sign()
+    with at(small.folder):
+        typed("predictions", "prune", "spam").refused(2, "say what to delete", "--keep 2y")
+        typed("predictions", "prune", "spam", "--before", "soon").refused(2, "a day like 2026-01-31")
+        typed("predictions", "prune", "spam", "--before", "2026-03-07", "--keep", "1d").refused(2, "not both")
+        typed("predictions", "prune", "spam", "--keep", "1d", "--below-floor").refused(2, "go together")
+        typed("predictions", "prune", "spam", "--before", "2026-03-07").refused(2, "retention.needed", "no baseline")
+        tidied = typed("predictions", "tidy", "spam", "--json")
+        assert tidied.code == 0
+        assert set(tidied.data) == {"model", "labels", "compacted", "pruned", "findings"}
+        dry = typed(
+            "predictions", "prune", "spam", "--before", "2026-03-07", "--dry-run", "--below-floor", "--reason", "x"
+        )
+        assert "would delete 200 rows" in dry.out
+        told = typed(
+            "predictions", "prune", "spam", "--before", "2026-03-07", "--below-floor", "--reason", "asked for", "--json"
+        )
+        assert told.code == 0
+        assert (told.data["rows"], told.data["deleted"], told.data["first"]) == (
+            200,
+            True,
+            "2026-03-02T00:00:00.000000Z",
+        )
+        assert typed("predictions", "tidy", "spam").out.startswith("spam: 0 labels joined")
+        assert typed("log", "verify").code in {0, 3}
