@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import rankdata
 
 from assay.diagnosis.learners import Floats, Ints
 
@@ -66,6 +64,8 @@ def rank_correlation(x: Floats) -> Floats:
         Spearman, C. (1904). The proof and measurement of association between two things.
         American Journal of Psychology 15, 72-101.
     """
+    from scipy.stats import rankdata
+
     ranks = rankdata(x, axis=0)
     ranks = ranks - ranks.mean(axis=0)
     size = np.sqrt((ranks**2).sum(axis=0))
@@ -90,6 +90,8 @@ def match_columns(old: Floats, new: Floats, suspects: Ints) -> Match:
     References:
         Kuhn, H. W. (1955). The Hungarian method for the assignment problem. Naval Research Logistics 2, 83-97.
     """
+    from scipy.optimize import linear_sum_assignment
+
     d = old.shape[1]
     place, none = np.arange(d, dtype=np.int64), np.zeros(d)
     suspects = np.sort(suspects[:MAX_COLUMNS])

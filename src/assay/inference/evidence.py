@@ -139,9 +139,17 @@ def log_evidence(path: Paths, first: Ints, last: Ints) -> Floats:
     if path.nature is not None and path.pull is not None:
         pull = path.pull[last + 1] - path.pull[first]
         best = np.minimum(best, path.nature[last + 1] - path.nature[first] - pull**2 / path.twice_info)
-    top = best.max(-1)
-    mean = np.exp(best - top[..., None]).mean(-1)
-    return np.asarray(top + np.log(mean), dtype=np.float64)
+    # Tilt by tilt: numpy takes a step of its own for each sum along so short an axis.
+    tilts = range(1, best.shape[-1])
+    top = best[..., 0].copy()
+    for i in tilts:
+        np.maximum(top, best[..., i], out=top)
+    best -= top[..., None]
+    np.exp(best, out=best)
+    total = best[..., 0].copy()
+    for i in tilts:
+        total += best[..., i]
+    return np.asarray(top + np.log(total / best.shape[-1]), dtype=np.float64)
 
 
 def over_look_backs(log_e: Callable[[Ints, Ints], Floats], windows: int) -> Floats:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2
 
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence.base import Evidence
@@ -80,6 +79,8 @@ def gather(comparison: Comparison) -> Evidence:
 
 def unevenness(parts: Sequence[Slice]) -> float:
     """-log10 p that all parts fell by the same amount (chi-squared, rows weighted), at most 30."""
+    from scipy.stats import chi2
+
     if len(parts) < 2:  # noqa: PLR2004 - one part is even with itself
         return 0.0
     fall = np.array([part.fall for part in parts])
