@@ -67,8 +67,12 @@ def judge(baseline: str, current: str) -> dict[str, object]:
         live=False,
     )
     said = evaluate(known, counted.windows)
-    return {"windows": said.windows, "signals": said.budget.signals, "rows": sum(w.rows for w in counted.windows)} | {
-        "cpu_s": time.process_time() - began
+    return {
+        "cpu_s": time.process_time() - began,
+        "windows": said.windows,
+        "signals": said.budget.signals,
+        "slices": sum(spec.family == "slices" for spec in known.specs),
+        "rows": sum(window.rows for window in counted.windows),
     }
 
 
