@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -15,14 +15,19 @@ from assay.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from assay.monitoring.alarms import Alarm
+    from assay.monitoring.learning import Task
     from assay.monitoring.monitor import Evaluation
+    from assay.monitoring.schema import PredictionSchema
 
-COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency", "error")
+COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency", "error", "query")
+TASKS = ("classification", "regression", "ranking", "binary")
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--reference", help="Ad hoc: rows from when it was known to work (Parquet, CSV, glob).")
+@click.option(
+    "--reference", help="Ad hoc: rows from when it was known to work (file, folder, glob, s3://, postgresql://)."
+)
 @click.option("--current", help="Ad hoc: the rows to judge.")
 @click.option("--time", metavar="COLUMN", help="Column of the time; without a zone it is UTC.")
 @click.option("--prediction", metavar="COLUMN", help="Column of the prediction.")
@@ -31,8 +36,19 @@ COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency",
 @click.option("--label-time", metavar="COLUMN", help="Column of when the truth was known.")
 @click.option("--latency", metavar="COLUMN", help="Column of the latency in seconds.")
 @click.option("--error", metavar="COLUMN", help="Column that says what failed.")
+@click.option("--query", metavar="COLUMN", help="Column that the rows of one ranked list share.")
+@click.option(
+    "--task", type=click.Choice(TASKS), default=TASKS[0], show_default=True, help="Ad hoc: what is predicted."
+)
+@click.option("--positive", metavar="LABEL", help="Ad hoc, binary: the label that a score is high for.")
+@click.option("--tolerance", type=float, help="Ad hoc, regression: how much the mean error may move.")
+@click.option("--text", "texts", multiple=True, metavar="COLUMN", help="Watch this column as texts; repeatable.")
 @click.option("--slice", "slices", multiple=True, metavar="COLUMN", help="Watch each value of this column; repeatable.")
+@click.option(
+    "--discover", multiple=True, metavar="COLUMN", help="Search slices along this column and others; repeatable."
+)
 @click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Only these inputs; repeatable.")
+@click.option("--engine", default="duckdb", show_default=True, help="Ad hoc: what counts; spark for table:NAME.")
 @click.option("--window", default="1d", show_default=True, help="Ad hoc: 7d, 12h, 1000rows.")
 @click.option("--false-alarm-every", default="1y", show_default=True, help="Ad hoc: the budget over all signals.")
 @click.option(
@@ -76,43 +92,55 @@ def _draw(plot: Path | None, name: str, evaluation: Evaluation) -> None:
 
 def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     from assay.engines.base import Source
+    from assay.engines.bringing import at_hand
     from assay.engines.shelf import find as find_engine
     from assay.monitoring.adhoc import monitor_tables
-    from assay.monitoring.schema import PredictionSchema
     from assay.storage.clock import parse_span
 
     for word in ("reference", "current", "time", "prediction"):
         if not options[word]:
             raise ConfigError(f"monitoring two tables needs --{word}")
-    text = {word: str(value) if value else None for word, value in options.items()}
-    slices, features = options["slices"], options["features"]
-    schema = PredictionSchema(
-        time=str(options["time"]),
-        prediction=str(options["prediction"]),
-        confidence=text["confidence"],
-        label=text["label"],
-        label_time=text["label_time"],
-        latency_s=text["latency"],
-        error=text["error"],
-        slices=tuple(slices) if isinstance(slices, tuple) else (),
-        features=tuple(features) if isinstance(features, tuple) and features else None,
-    )
-    engine = find_engine("duckdb")
-    reference, current = Source((str(options["reference"]),)), Source((str(options["current"]),))
-    there = {*engine.columns(reference), *engine.columns(current)}
-    named = [text[word] for word in COLUMNS] + [*schema.slices, *(schema.features or ())]
-    for column in named:
-        if column and column not in there:
-            raise TableError(f"neither table has a column {column!r}; there are {', '.join(sorted(there))}")
-    return monitor_tables(
-        engine,
-        reference,
-        current,
-        schema,
-        window=str(options["window"]),
-        false_alarm_every=parse_span(str(options["false_alarm_every"])),
-        now=now(),
-        random_split=bool(options["random_split"]),
+    schema, engine = _schema(options), find_engine(str(options["engine"]))
+    given = (Source((str(options[word]),)) for word in ("reference", "current"))
+    with at_hand(next(given)) as reference, at_hand(next(given)) as current:
+        there = {*engine.columns(reference), *engine.columns(current)}
+        named = [*schema.roles().values(), *schema.slices, *schema.discover, *schema.texts, *(schema.features or ())]
+        for column in named:
+            if column not in there:
+                raise TableError(f"neither table has a column {column!r}; there are {', '.join(sorted(there))}")
+        return monitor_tables(
+            engine,
+            reference,
+            current,
+            schema,
+            window=str(options["window"]),
+            false_alarm_every=parse_span(str(options["false_alarm_every"])),
+            now=now(),
+            task=cast("Task", options["task"]),
+            random_split=bool(options["random_split"]),
+        )
+
+
+def _schema(options: Mapping[str, object]) -> PredictionSchema:
+    from assay.monitoring.schema import PredictionSchema
+
+    roles = {word: str(options[word]) if options[word] else None for word in COLUMNS}
+    lists = {word: cast("tuple[str, ...]", options[word]) for word in ("slices", "discover", "features", "texts")}
+    return PredictionSchema(
+        time=str(roles["time"]),
+        prediction=str(roles["prediction"]),
+        confidence=roles["confidence"],
+        label=roles["label"],
+        label_time=roles["label_time"],
+        latency_s=roles["latency"],
+        error=roles["error"],
+        query=roles["query"],
+        slices=lists["slices"],
+        discover=lists["discover"],
+        features=lists["features"] or None,
+        texts=lists["texts"],
+        positive=cast("str | None", options["positive"]),
+        tolerance=cast("float | None", options["tolerance"]),
     )
 
 

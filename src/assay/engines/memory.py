@@ -35,9 +35,28 @@ def in_memory(source: Source) -> pa.Table | None:
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column with its values in place; Arrow decodes no dictionary of views, which polars makes."""
-    if not pa.types.is_dictionary(column.type):
-        return column
-    kind = column.type.value_type
-    kind = pa.string() if pa.types.is_string_view(kind) else kind
-    return pa.chunked_array([c.dictionary.cast(kind).take(c.indices) for c in column.chunks], kind)
+    """A column with its values in place and in types that every engine reads, the values unchanged.
+
+    Arrow decodes no dictionary of views, which polars makes. DuckDB reads no 16-bit floats and no decimals beyond 38
+    digits from memory, and refuses a map that has a key twice.
+    """
+    if pa.types.is_dictionary(column.type):
+        kind = column.type.value_type
+        kind = pa.string() if pa.types.is_string_view(kind) else kind
+        column = pa.chunked_array([c.dictionary.cast(kind).take(c.indices) for c in column.chunks], kind)
+    kind = readable(column.type)
+    return column if kind == column.type else column.cast(kind)
+
+
+def readable(kind: pa.DataType) -> pa.DataType:
+    """The type that a column has for every engine; numbers of more than 38 digits become the nearest doubles."""
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_decimal256(kind):
+        return pa.float64()
+    if pa.types.is_map(kind):
+        entry = [pa.field("key", readable(kind.key_type)), pa.field("value", readable(kind.item_type))]
+        return pa.list_(pa.struct(entry))
+    if pa.types.is_list(kind) and readable(kind.value_type) != kind.value_type:
+        return pa.list_(readable(kind.value_type))
+    return kind

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.feather
 import pytest
 from tests.small_project import rows
 from tests.unit.cli.prompt import FAULT, at, typed
@@ -156,3 +157,33 @@ def test_a_random_split_is_refused_unless_told() -> None:
     findings = meant.data["findings"]
     assert isinstance(findings, list)
     assert "baseline.random-split" in {one["rule"] for one in findings}
+
+
+def test_scores_and_texts_are_judged_without_a_project(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    for name, days, start in (("reference", 15, START), ("current", 5, LATER)):
+        n = days * 60
+        y = (rng.random(n) < 0.4).astype(int)
+        score = np.clip(0.3 * y + 0.35 + 0.2 * rng.normal(size=n), 0, 1)
+        body = [" ".join(f"word{i}" for i in rng.integers(0, 90, 9)) for _ in range(n)]
+        ts = pa.array([start + timedelta(days=1) / 60 * i for i in range(n)], pa.timestamp("us", "UTC"))
+        pyarrow.feather.write_feather(
+            pa.table({"ts": ts, "s": score, "y": y, "body": body}), str(tmp_path / f"{name}.feather")
+        )
+    tables = ("--reference", str(tmp_path / "reference.feather"), "--current", str(tmp_path / "current.feather"))
+    columns = ("--time", "ts", "--prediction", "s", "--label", "y", "--task", "binary")
+    command = ("monitor", *tables, *columns, "--json")
+    answer = typed(*command, "--text", "body")
+    assert (answer.code, answer.data["windows"], answer.data["alarms"]) == (0, 5, [])
+    assert "body" not in {finding["subject"] for finding in answer.data["findings"]}  # type: ignore[attr-defined]  # JSON
+    typed(*command, "--positive", "yes").refused(3, "never says")
+    typed(*command, "--text", "nothing").refused(2, "nothing")
+    typed(*command, "--tolerance", "-1").refused(2, "tolerance")
+
+
+def test_a_password_of_an_address_is_never_told() -> None:
+    address = "postgresql://anna:tops3cret@127.0.0.1:1/base?connect_timeout=1#live"
+    answer = typed("monitor", "--reference", address, "--current", address, "--time", "ts", "--prediction", "p")
+    assert answer.code == 2
+    assert "127.0.0.1:1/base#live" in answer.err
+    assert "tops3cret" not in answer.out + answer.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from assay.engines.files import refuse_twins
-from assay.engines.memory import decoded
+from assay.engines.memory import decoded, readable
 
 
 def schema_of(schema: pa.Schema, path: str) -> pa.Schema:
@@ -30,4 +30,4 @@ def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
-    return pa.string() if pa.types.is_string_view(kind) else kind
+    return readable(pa.string() if pa.types.is_string_view(kind) else kind)
