@@ -191,11 +191,15 @@ def shape_specification(one: Shape, width: int) -> dict[str, object]:
         for when, shares in (("baseline", one.then), ("since", one.now))
         for place, (label, share) in enumerate(zip(one.labels, shares, strict=True))
     ]
-    x = {"field": "bin", "type": "nominal", "sort": {"field": "place"}, "title": None, "axis": {"labelAngle": -40}}
+    axis = {"labelAngle": -40, "labelOverlap": True}
+    # The order is written out: layers that each sort by a field are put in alphabetical order together.
+    x = {"field": "bin", "type": "nominal", "sort": list(one.labels), "title": None, "axis": axis}
     y = {"field": "share", "type": "quantitative", "title": "share", "axis": {"format": "%", "tickCount": 4}}
     bars = {"type": "bar", "color": "currentColor", "opacity": 0.22}
-    line = {"type": "line", "color": "var(--accent)", "point": {"color": "var(--accent)"}, "strokeWidth": 1.6}
-    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (line)"
+    since: dict[str, object] = {"type": "point", "color": "var(--accent)", "filled": True, "size": 60}
+    if one.labels[0].startswith("≤"):  # values that follow each other; between names a line would say nothing
+        since = {"type": "line", "color": "var(--accent)", "point": {"color": "var(--accent)"}, "strokeWidth": 1.6}
+    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (blue)"
     return {
         "title": {"text": title, "anchor": "start", "fontSize": 13},
         "width": width - 60,
@@ -203,7 +207,7 @@ def shape_specification(one: Shape, width: int) -> dict[str, object]:
         "data": {"values": rows},
         "layer": [
             {"transform": [{"filter": "datum.when == 'baseline'"}], "mark": bars, "encoding": {"x": x, "y": y}},
-            {"transform": [{"filter": "datum.when == 'since'"}], "mark": line, "encoding": {"x": x, "y": y}},
+            {"transform": [{"filter": "datum.when == 'since'"}], "mark": since, "encoding": {"x": x, "y": y}},
         ],
     }
 

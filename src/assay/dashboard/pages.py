@@ -112,7 +112,7 @@ def _course(one: Course) -> Chart:
 
 
 def _shape(one: Shape) -> DrawnShape:
-    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (line)"
+    title = f"{one.signal}: baseline (bars) and since {one.since[:10]} (blue)"
     bins = tuple(zip(one.labels, one.then, one.now, strict=True))
     return DrawnShape(title, shape_svg(one, WIDE), shape_svg(one, NARROW), bins)
 

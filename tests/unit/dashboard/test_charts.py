@@ -11,7 +11,19 @@ from datetime import timedelta
 import pytest
 from tests.small_project import TODAY
 
-from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, digest, specification, svg
+from assay.dashboard.charts import (
+    NARROW,
+    WIDE,
+    Chart,
+    Mark,
+    Point,
+    digest,
+    shape_specification,
+    shape_svg,
+    specification,
+    svg,
+)
+from assay.monitoring.portrait import Shape
 from assay.storage.clock import utc_text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -151,3 +163,18 @@ def test_the_level_of_the_baseline_is_drawn_when_there_is_one() -> None:
     dashed = [line for line in rules(PLAIN, "currentColor") if line.get("stroke-dasharray") == "4,4"]
     assert len(dashed) == 1
     assert not [line for line in rules(MARKED, "currentColor") if line.get("stroke-dasharray") == "4,4"]
+
+
+def shape(labels: tuple[str, ...]) -> Shape:
+    return Shape("feature:x", "2026-03-04T00:00:00Z", labels, (0.5, 0.3, 0.2), (0.2, 0.3, 0.5))
+
+
+def test_bins_stand_in_their_own_order_on_every_layer() -> None:
+    text = shape_svg(shape(("≤ -1", "≤ 10", "> 10")), 680)
+    assert text.index("≤ -1<") < text.index("≤ 10<") < text.index("> 10<" if "> 10<" in text else "&gt; 10<")
+
+
+def test_values_that_follow_each_other_are_joined_and_names_are_not() -> None:
+    joined, apart = (shape_specification(shape(labels), 330) for labels in (("≤ 1", "≤ 2", "> 2"), ("a", "b", "c")))
+    assert '"line"' in json.dumps(joined)
+    assert '"line"' not in json.dumps(apart)
