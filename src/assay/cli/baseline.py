@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import json_option, print_findings, print_json, progress
+from assay.cli.output import json_option, print_findings, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from assay.monitoring.patterns import Pattern
 
 
 @click.command()
@@ -14,12 +19,14 @@ from assay.cli.output import json_option, print_findings, print_json, progress
 @json_option
 def baseline(*, name: str, random_split: bool, as_json: bool) -> None:
     """Learn what is normal for model NAME from its reference; a new baseline is a reviewed act and is logged."""
+    from assay.monitoring.patterns import patterns_of
     from assay.project.watching import learn_baseline
 
     project = open_project()
     with progress(f"learning what is normal for {name}"):
         learned = learn_baseline(project, name, now=now(), random_split=random_split)
     project.tell(now())
+    signals = [spec.name for spec in learned.specs if spec.kind != "cells"]
     if as_json:
         print_json(
             {
@@ -27,11 +34,21 @@ def baseline(*, name: str, random_split: bool, as_json: bool) -> None:
                 "digest": learned.digest,
                 "windows": len(learned.windows),
                 "window": learned.window,
-                "signals": [spec.name for spec in learned.specs],
+                "signals": signals,
+                "patterns": [pattern.to_json() for pattern in patterns_of(learned)],
                 "findings": [finding.as_json() for finding in learned.findings],
             }
         )
         return
-    click.echo(f"baseline of {name}: {len(learned.windows)} windows of {learned.window}, {len(learned.specs)} signals")
+    click.echo(f"baseline of {name}: {len(learned.windows)} windows of {learned.window}, {len(signals)} signals")
     click.echo(f"  digest {learned.digest}")
+    seasons = patterns_of(learned)
+    if seasons:
+        print_table(("season", "signal", "kept", "question", "least", "most"), [_row(one) for one in seasons])
     print_findings(learned.findings)
+
+
+def _row(pattern: Pattern) -> tuple[str, ...]:
+    rows = pattern.signal == "volume"
+    ends = (f"{share:,.0f} at {at}" if rows else f"{share:.2%} at {at}" for at, share in (pattern.least, pattern.most))
+    return (pattern.season, pattern.signal, f"{pattern.strength:.0%}", pattern.question, *ends)

@@ -35,22 +35,27 @@ HORIZONS = (1, 2, 4, 8)
 NONE = -1
 
 
-def choose(excess: Floats, variance: Floats, rows: Floats, known: Floats) -> Ints:
+def choose(events: Floats, expected: Floats, rows: Floats, *, known: Floats, design: Floats) -> Ints:
     """The rates to test from each window on, by the windows before it, (T, ranks); `NONE` where there is none.
 
     Args:
-        excess: Events beyond those the baseline expects, tolerance included, (T, W).
-        variance: Variance of the events where the baseline is right, (T, W).
+        events: Events per window and rate, (T, W).
+        expected: Those the baseline expects, tolerance included, more than none, (T, W).
         rows: Rows per window and rate, (T, W).
-        known: Rows in the baseline: its own error counts in the windows' own, (W,).
+        known: Rows in the baseline: its own error counts beside the windows', (W,).
+        design: Design effect of each rate, (W,).
+
+    The excess is measured by the root of the Poisson deviance: in standard errors, three events where a third of one is
+    expected would stand out more than a tenth of the rows going wrong.
     """
-    windows, width = excess.shape
+    windows, width = events.shape
     best = np.zeros((windows, width))
-    more, spread, size = (_running(one) for one in (excess, variance, rows))
+    seen, wanted, size = (_running(one) for one in (events, expected, rows))
     for horizon in HORIZONS:
         first = np.maximum(np.arange(windows) - horizon, 0)
-        gained, noise, seen = (one[:windows] - one[first] for one in (more, spread, size))
-        best = np.maximum(best, gained / np.sqrt(noise * (1 + seen / known) + 1e-9))
+        s, e, n = (one[:windows] - one[first] for one in (seen, wanted, size))
+        more = np.where(s > e, s * np.log(np.maximum(s / np.maximum(e, 1e-9), 1.0)) - (s - e), 0.0).clip(0.0)
+        best = np.maximum(best, np.sqrt(2 * more / (design * (1 + n / known))))
     out = np.full((windows, RANKS), NONE, dtype=np.intp)
     ranks = min(RANKS, width)
     order = np.argsort(-best, axis=1, kind="stable")[:, :ranks]

@@ -127,7 +127,7 @@ class Natural:
         """
         most = np.maximum(np.minimum(design, self.window_rows), 1.0)
         taken = np.where(self.known, self.design, most)
-        return replace(self, design=taken, clusters=_clusters(events, rows, taken, self.window_rows))
+        return replace(self, design=taken, clusters=clusters_of(events, rows, taken, self.window_rows))
 
 
 def learn(
@@ -152,7 +152,7 @@ def learn(
         McCullagh, P. and Nelder, J. A. (1989). Generalized Linear Models, 2nd ed., section 4.5 (dispersion).
         Kish, L. (1965). Survey Sampling, chapter 8 (the design effect).
     """
-    windows, width = events.shape
+    windows = len(events)
     total, size = events.sum(0), rows.sum(0)
     share = (total + 0.5) / (size + 1.0)
     used = (rows > 0).sum(0)
@@ -162,19 +162,50 @@ def learn(
     expected = strata[calendar.at] if calendar is not None else np.broadcast_to(share, events.shape)
     free = used - 1 - sum((step.effect.shape[0] - 1) * float(step.keep.mean()) for step in steps)
     free = np.maximum(free, 2.0 if steps else 1.0)
-    design = np.ones(width)
-    enough = (total >= FEWEST) & (size - total >= FEWEST) & (used >= LEARNABLE)
-    if windows >= LEARNABLE and enough.any():
-        left = (events - rows * expected)[:, enough]
-        variance = (rows * expected * (1 - expected))[:, enough]
-        count = min(signals or width, int(enough.sum()))
-        blocks = (*_BLOCKS, day) if day is not None and day > _BLOCKS[-1] else _BLOCKS
-        learned = _design(left, variance, free[enough], window_rows[enough], signals=count, sizes=blocks)
-        design[enough] = np.maximum(learned, 1.0)
+    design, enough = _learned(events, rows, expected, free, signals=signals, day=day)
+    if enough.any():
         design[enough] += _cost(steps, design)[enough]
         design[~enough] = np.median(design[enough])  # too rare to speak for themselves: as their kind
-    clusters = _clusters(events, rows, design, window_rows)
+    clusters = clusters_of(events, rows, design, window_rows)
     return Natural(share, strata, design, total, size, window_rows, windows, clusters)
+
+
+def design_of_residuals(
+    events: Floats, rows: Floats, expected: Floats, *, spent: int, signals: int | None = None, day: int | None = None
+) -> Floats:
+    """Design effect of what a fit leaves, (W,).
+
+    Args:
+        events: Events per window and question, (K, W).
+        rows: Rows per window and question, (K, W).
+        expected: Fitted shares, (K, W).
+        spent: What was fitted to each question.
+        signals: How many signals the questions belong to.
+        day: Windows a day, where they are shorter.
+    """
+    free = np.maximum((rows > 0).sum(0) - float(spent), 1.0)
+    design, enough = _learned(events, rows, expected, free, signals=signals, day=day)
+    design[~enough] = np.median(design[enough]) if enough.any() else 1.0
+    return design
+
+
+def _learned(
+    events: Floats, rows: Floats, expected: Floats, free: Floats, *, signals: int | None, day: int | None
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Design effects, (W,), and which of them the questions have told themselves; the others are 1."""
+    windows, width = events.shape
+    total, size, used = events.sum(0), rows.sum(0), (rows > 0).sum(0)
+    design = np.ones(width)
+    enough = (total >= FEWEST) & (size - total >= FEWEST) & (used >= LEARNABLE)
+    if windows < LEARNABLE or not enough.any():
+        return design, np.zeros(width, dtype=np.bool_)
+    left = (events - rows * expected)[:, enough]
+    variance = (rows * expected * (1 - expected))[:, enough]
+    count = min(signals or width, int(enough.sum()))
+    blocks = (*_BLOCKS, day) if day is not None and day > _BLOCKS[-1] else _BLOCKS
+    most = (size / np.maximum(used, 1))[enough]
+    design[enough] = np.maximum(_design(left, variance, free[enough], most, signals=count, sizes=blocks), 1.0)
+    return design, enough
 
 
 def _cost(steps: tuple[Step, ...], design: Floats) -> Floats:
@@ -196,7 +227,8 @@ def grouped(events: Floats, design: Floats) -> Floats:
     return np.asarray(events / np.maximum(np.minimum(events, design), 1.0), dtype=np.float64)
 
 
-def _clusters(events: Floats, rows: Floats, design: Floats, window_rows: Floats) -> Floats:
+def clusters_of(events: Floats, rows: Floats, design: Floats, window_rows: Floats) -> Floats:
+    """Events, non-events and rows of the whole baseline in groups that vary as one, (3, W)."""
     at = _at_size(design, rows, window_rows)
     return np.stack([grouped(events, at).sum(0), grouped(rows - events, at).sum(0), (rows / at).sum(0)])
 

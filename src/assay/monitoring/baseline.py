@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
 
@@ -18,6 +18,7 @@ from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE
 from assay.monitoring.estimate import Calibration, learn_calibration
 from assay.monitoring.learning import TASKS, Task, learn_signals
+from assay.monitoring.patterns import about_trends
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.windows import count, parse_window
@@ -111,7 +112,8 @@ class Baseline:
             )
         findings = (*findings, *counted.findings, *_about(len(counted.windows), schema, families))
         calibration = learn_calibration(engine, source, schema, specs)
-        return cls(schema, task, window, utc_text(now), dict(families), specs, counted.windows, findings, calibration)
+        known = cls(schema, task, window, utc_text(now), dict(families), specs, counted.windows, findings, calibration)
+        return replace(known, findings=(*findings, *about_trends(known)))
 
     @property
     def rows(self) -> int:

@@ -134,8 +134,8 @@ def search(reference: Reference, windows: Sequence[WindowCounts], *, weight: flo
     natural = learn(past.events, past.rows, calendar=frame.calendar, signals=apart, day=frame.day)
     floor, up = floor_of(natural, floors), np.ones(len(enough))
     share = natural.strata[at]
-    variance = live.rows * share * (1 - share) * natural.design_at(live.rows, at)
-    chosen = choose(live.events - live.rows * (share + floor), variance, live.rows, natural.rows)
+    expected = live.rows * (share + floor)
+    chosen = choose(live.events, expected, live.rows, known=natural.rows, design=natural.design)
     tolerated = np.maximum(floor, upper_limits(natural) - natural.share)
     cap = cap_of(frame.windows_per_alarm, weight)
     log_e = np.full((len(LOOK_BACKS), RANKS, len(windows)), -np.inf)

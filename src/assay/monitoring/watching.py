@@ -12,6 +12,7 @@ import numpy as np
 from assay.inference.evidence import LOOK_BACKS, cap_of, over_look_backs
 from assay.inference.natural import Floats, Ints, Natural, learn
 from assay.inference.seasons import Calendar, Step, clear, learn_steps
+from assay.inference.trend import without_trend
 from assay.monitoring.calendar import Cycle, calendar_of, cycles_of, told
 from assay.monitoring.clock import DAY
 from assay.monitoring.detectors.base import Detector, Floors, View, Watcher
@@ -209,6 +210,7 @@ def _learn_all(
     largest: dict[tuple[str, str], float] = {}
     for kind in kinds_of(specs, baseline):
         whole = learn(kind.events, kind.rows, calendar=calendar, signals=len(kind.which), day=day)
+        whole = without_trend(whole, kind.events, kind.rows, calendar=calendar, signals=len(kind.which), day=day)
         for i, mine in kind.parts:
             natural = whole.pick(mine)
             learned.append((i, kind.detector, natural))

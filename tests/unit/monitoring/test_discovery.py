@@ -57,12 +57,16 @@ def test_evaluating_twice_or_in_another_order_says_the_same() -> None:
 
 def test_no_row_of_a_window_has_a_part_in_what_it_is_tested_for() -> None:
     rng = np.random.default_rng(2)
-    excess, rows = rng.normal(size=(30, 50)), np.full((30, 50), 20.0)
-    before = choose(excess, np.ones((30, 50)), rows, np.full(50, 1e6))
+    events, rows, ones = rng.poisson(1.0, (30, 50)).astype(float), np.full((30, 50), 20.0), np.ones((30, 50))
+
+    def chosen(counted: np.ndarray) -> np.ndarray:
+        return choose(counted, ones, rows, known=np.full(50, 1e6), design=ones[0])
+
+    before = chosen(events)
     for window in range(30):
-        changed = excess.copy()
-        changed[window:] += 100 * rng.normal(size=(30 - window, 50))
-        assert (choose(changed, np.ones((30, 50)), rows, np.full(50, 1e6))[: window + 1] == before[: window + 1]).all()
+        changed = events.copy()
+        changed[window:] += rng.poisson(20.0, (30 - window, 50))
+        assert (chosen(changed)[: window + 1] == before[: window + 1]).all()
     assert (before[0] == NONE).all()
 
 
