@@ -85,6 +85,13 @@ UNCHANGED = {
     "heavy tails, t(3)": _deployment(Nature(feature_sd=0.05, rate_sd=0.1, tails="t3")),
     "one-day bursts, 2 %": _deployment(Nature(bursts=0.02)),
 }
+_PERSISTING = UNCHANGED["days that persist (.7)"]
+SHORT = {
+    f"days that persist (.7), baseline of {days} days": replace(
+        _PERSISTING, stream=replace(_PERSISTING.stream, baseline=days), runs=4
+    )
+    for days in (7, 28)
+}
 TIMED = {
     "hours of the day": _hourly(Nature(feature_sd=0.05, rate_sd=0.1, season_sd=4.0, season=24)),
     "hours of the day, persisting (.7)": _hourly(
@@ -150,12 +157,12 @@ PLANTED = {
 
 def jobs(*, quick: bool) -> Iterator[Work]:
     """Everything to measure, by its name; in a hurry one run of each, over fewer windows."""
-    for row, still in (UNCHANGED | TIMED).items():
+    for row, still in (UNCHANGED | SHORT | TIMED).items():
         if quick and (still.stream.live > 1000 or row in list(TIMED)[3:]):
             continue
         one = replace(still, stream=replace(still.stream, live=180), runs=1) if quick else still
         for seed in range(one.runs):
-            yield Work(((row, "assay", "default", seed),), partial(false_alarms, one, seed))
+            yield Work(((row, "assay", "default", seed),), partial(false_alarms, one, seed), long=True)
     for row, changed in (CHANGED | PLANTED).items():
         for seed in range(1 if quick else changed.runs):
             short = replace(changed, floors=changed.floors if seed < FEWER else ("default",))
@@ -182,10 +189,19 @@ def false_alarms(what: Unchanged, seed: int) -> tuple[Record]:
 
 
 def delays(what: Changed, seed: int) -> tuple[Record, ...]:
-    """When the change was found, and what was named, with each choice of floors."""
-    stream = seeded(what.stream, seed)
-    reference, windows = judged(stream, window=what.window)
-    return tuple(_delay(what, reference, windows, FLOORS[floors]) for floors in what.floors)
+    """When the change was found, and what was named, with each choice of floors.
+
+    What comes after an alarm does not change it, so further windows are made only while something is not found.
+    """
+    found: dict[str, Record] = {}
+    at, unit = what.stream.change.at, 1000 // what.stream.rows
+    for more in (5 + unit // 2, 12 + 2 * unit, what.stream.live - at):
+        rest = [floors for floors in what.floors if found.get(floors, {"windows": None})["windows"] is None]
+        if rest and at + more <= what.stream.live:
+            stream = replace(seeded(what.stream, seed), live=at + more)
+            reference, windows = judged(stream, window=what.window)
+            found |= {floors: _delay(what, reference, windows, FLOORS[floors]) for floors in rest}
+    return tuple(found[floors] for floors in what.floors)
 
 
 def _delay(what: Changed, reference: Learned, windows: Sequence[WindowCounts], floors: Floors) -> Record:

@@ -27,7 +27,7 @@ BATCH = ("evidently", "nannyml", "alibi")
 NUMERIC = [*(f"f{i}" for i in range(FEATURES)), "confidence", "latency_s"]
 CATEGORICAL = ["prediction", "error"]
 SERIES = ("error", "confidence", *(f"f{i}" for i in range(FEATURES)))
-ONE_CALL = 900  # seconds a peer may take for one batch of streams
+ONE_CALL = 3600  # seconds a peer may take for one batch of streams
 # Which detectors of river go over which row's streams, and over how many of its runs.
 SLOW_ONES = ("HDDM_A", "HDDM_W")
 PART = (2000, 3000)  # rows before and after the change that KSWIN is given: it takes milliseconds for each
@@ -39,9 +39,10 @@ WATCHES = {  # the series in which a change is to be seen
     "one column of 20 by .1 sd": "f0",
 }
 # Judged windows a run, and runs: evidently takes seconds for a window, Alibi Detect nearly one.
-MOST_STILL = {"evidently": 20, "nannyml": 365, "alibi": 100}
-MOST_CHANGED = {"evidently": 10, "nannyml": 60, "alibi": 30}
-RUNS_CHANGED = {"evidently": 3, "nannyml": 10, "alibi": 5}
+MOST_STILL = {"evidently": 10, "nannyml": 120, "alibi": 40}
+MOST_CHANGED = {"evidently": 6, "nannyml": 60, "alibi": 12}
+BEFORE = {"evidently": 2, "nannyml": 20, "alibi": 4}  # of them before the change
+RUNS_CHANGED = {"evidently": 2, "nannyml": 10, "alibi": 3}
 
 
 def python(peer: str) -> Path:
@@ -116,7 +117,7 @@ def write_table(task: Task, folder: Path, peer: str) -> list[int]:
     stream = task.stream
     first = stream.baseline
     if stream.change.at < stream.live:  # some windows before the change, and those after
-        first = stream.change_window - (2 if peer == "evidently" else 20)
+        first = stream.change_window - BEFORE[peer]
     judged = list(range(first, stream.windows))[: task.most[peer]]
     out: dict[str, list[npt.NDArray[np.generic]]] = {}
     for begin, end in ((0, stream.baseline), (judged[0], judged[-1] + 1)):
@@ -202,8 +203,8 @@ def measure(store: Store, peer: str, *, quick: bool) -> None:
     """Ask a peer all that is not known yet, a few streams at a time."""
     of = fingerprint(peer)
     rest = [t for t in tasks(peer, quick=quick) if not store.has((t.row, peer, "asked", t.seed), of)]
-    size = {"river": 4, "evidently": 4, "nannyml": 8, "alibi": 5}[peer]
-    rest.sort(key=lambda task: task.seed)
+    size = {"river": 4, "evidently": 6, "nannyml": 3, "alibi": 6}[peer]
+    rest.sort(key=lambda task: (task.seed, task.row in list(UNCHANGED)[3:]))
     for start in range(0, len(rest), size):
         _batch(store, peer, rest[start : start + size], of)
 

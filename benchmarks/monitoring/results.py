@@ -24,10 +24,12 @@ class Work:
     Attributes:
         jobs: What comes of it.
         run: Measures it, one record a job.
+        long: It takes some times as long as the others.
     """
 
     jobs: tuple[Job, ...]
     run: Callable[[], Sequence[Record]]
+    long: bool = False
 
 
 _PACKAGE = Path(assay.__file__).parent
@@ -89,9 +91,12 @@ def key(record: Mapping[str, object]) -> Job:
 
 
 def measure(store: Store, jobs: Iterable[Work], workers: int) -> None:
-    """Run what is not there yet, the first run of each row before the second, and keep each result as it comes."""
+    """Run what is not there yet, the first run of each row before the second, and keep each result as it comes.
+
+    Of long runs, the second comes with the sixth of the others.
+    """
     wanted = [work for work in jobs if not all(store.has(job) for job in work.jobs)]
-    wanted.sort(key=lambda work: work.jobs[0][3])
+    wanted.sort(key=lambda work: work.jobs[0][3] * (5 if work.long else 1))
     with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
         for jobs_done, found in pool(delayed(_run)(work) for work in wanted):
             for job, record in zip(jobs_done, found, strict=True):
