@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from tests.small_project import TODAY, build
 from tests.unit.cli.prompt import at, typed
 from tests.unit.dashboard.served import HOSTILE_MODEL, TOKEN, Served
@@ -168,7 +168,10 @@ def test_opentelemetry_is_told_the_same(seen: Served) -> None:
     wanted = {one.name: one for one in gather(seen.small.project, now=seen.clock())}
     assert set(there) == set(wanted)
     for name, family in wanted.items():
-        points = {tuple(sorted(point.attributes.items())): point.value for point in there[name].data.data_points}
+        points = {}
+        for point in there[name].data.data_points:
+            assert isinstance(point, NumberDataPoint)
+            points[tuple(sorted((point.attributes or {}).items()))] = point.value
         assert points == {tuple(sorted(labels.items())): value for labels, value in family.samples}
     assert there["assay.check.max.age"].unit == "s"
     provider.shutdown()

@@ -126,3 +126,14 @@ def test_health_as_json_names_every_check_and_the_log(small: Small) -> None:
     log = said["log"]
     assert isinstance(log, dict)
     assert (log["light"], log["size"]) == ("never", small.project.log.size())
+
+
+def test_a_fingerprint_that_was_recorded_is_a_light_and_another_model_is_the_headline(small: Small) -> None:
+    small.go_live()
+    assert "fingerprint" not in health(small).checks
+    state = small.project.state
+    checks.record(state, "spam", "fingerprint", outcome="pass", detail="the same", now=TODAY)
+    assert health(small).checks["fingerprint"].light(TODAY) is Light.GOOD
+    assert health(small, days=3).checks["fingerprint"].light(TODAY + 3 * DAY) is Light.STALE
+    checks.record(state, "spam", "fingerprint", outcome="fail", detail="another model", now=TODAY)
+    assert (health(small).light, health(small).headline) == (Light.BAD, "another model answers than was recorded")
