@@ -68,7 +68,10 @@ def group(
     names = [*windows, *places.values()]
     at = {name: i for i, name in enumerate(names, start=1)}
     sets = [(f"w_{one.clock}", *(places[asked] for asked in one.codes)) for one in questions]
-    seen = [f"coalesce({window(columns.dialect, when, cuts)}, -1) AS {name}" for name, when in windows.items()]
+    seen = [
+        f"(CASE WHEN {when} IS NULL THEN -1 ELSE {window(columns.dialect, when, cuts)} END) AS {name}"
+        for name, when in windows.items()
+    ]
     rows = f"SELECT {', '.join([*seen, *places.values()])} FROM (SELECT {', '.join(scan)} FROM {table}) AS coded"
     grouping = ", ".join(f"({', '.join(dict.fromkeys(one))})" for one in sets)
     statement = (
