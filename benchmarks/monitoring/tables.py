@@ -25,6 +25,7 @@ GOALS: Final[dict[str, tuple[int, int]]] = {
 }
 
 OVERVIEW: Final = """\
+How many runs each row has stands in its table; the script goes on where it stopped, up to a hundred (slow ones 40).
 Every stream is made from a seed, row by row: 20 features, predictions of ten classes, confidence, latency, failures,
 labels, 30 segments as slices; all signals are on. The same rows are written out for the peers. How soon an exchanged
 model is found by its answers is in [another table](../fingerprint/RESULTS.md)."""
@@ -52,8 +53,8 @@ not change between their blocks. The weather's own order is known to have change
 pass": whether the named signal's distribution over the two years from the onset on is farther from the baseline's than
 any two years of the baseline are from its rest. The rides of three years grow; their baseline of 60 weeks is too short
 to know seasons, and the table in its own order is not unchanged. Its temperatures and rain are those of the day, the
-same in every hour: in windows of six hours one odd day is four windows, which values beyond the baseline's range are not
-yet judged by."""
+same in every hour: in windows of six hours one odd day is four windows, which is not yet known of values beyond the
+baseline's range."""
 PEERS_STILL: Final = """\
 Defaults of each peer. River's detectors read the stream of errors, or all of errors, confidence and 20 features; a
 window counts when an alarm falls into it. The others judge every window of a day against the baseline: evidently's
@@ -120,7 +121,9 @@ def unchanged_table(store: Store, which: Iterable[str], missed: list[str]) -> li
                 named[signal] = named.get(signal, 0) + 1
         most = ", ".join(f"{k} {v}" for k, v in sorted(named.items(), key=lambda p: -p[1])[:3])
         kept = "kept" if rate <= 1 else "**not kept**" if low > 1 else "**above**, not surely"
-        if rate > 1:
+        if row.endswith("goes on"):
+            kept = "this is drift"
+        elif rate > 1:
             missed.append(
                 f"{row}: {per(rate)} false alarms in a budget's time ({low:.2f} to {high:.2f}); 1 is the goal"
             )
@@ -292,6 +295,8 @@ def _rate(found: Sequence[Record], events: str, windows: str) -> str:
 def missing(store: Store) -> list[str]:
     """Peers that were not set up, or did not answer."""
     out = [f"* {PEER_NAMES[p]}: `make bench-peers` has not set it up." for p in PEERS if not there(p)]
+    asked = {str(r["who"]) for r in store.records}
+    out += [f"* {PEER_NAMES[p]}: not asked, or no answer when the run ended." for p in PEERS if p not in asked]
     whys = {(str(r["who"]), str(r["row"]), str(r["why"])) for r in store.records if r.get("why")}
     return out + [f"* {PEER_NAMES[who]}, {row}: {why}" for who, row, why in sorted(whys)]
 
