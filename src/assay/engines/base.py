@@ -40,7 +40,7 @@ class Source:
             enough. Write ``Source(table=frame)``.
     """
 
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...] = field(default=(), repr=False)  # an address may hold a password
     table: object | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -340,8 +340,20 @@ class Engine(Protocol):
         label: str | None = None,
         label_time: str | None = None,
         columns: Sequence[str] = (),
+        since: datetime | None = None,
     ) -> Oddities:
-        """What is strange about the rows' order, identity and labels."""
+        """What is strange about the rows' order, identity and labels.
+
+        Args:
+            source: The files.
+            time: The time column.
+            now: The reading of the clock.
+            request_id: Identifies a request.
+            label: The truth.
+            label_time: When it became known.
+            columns: Whose values are counted.
+            since: Rows before it are not looked at; those without a readable time are.
+        """
         ...
 
     def counts(self, source: Source, query: CountQuery) -> Tally:

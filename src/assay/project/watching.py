@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import select
 
@@ -19,6 +20,7 @@ from assay.findings import Finding
 from assay.monitoring import store as monitoring
 from assay.monitoring.alarms import Alarm
 from assay.monitoring.baseline import Baseline
+from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
@@ -97,7 +99,7 @@ def learn_baseline(project: Project, name: str, *, now: datetime, random_split: 
         schema_of(predictions),
         window=model.monitor.window,
         now=now,
-        task="regression" if model.task == "regression" else "classification",
+        task=cast("Task", model.task),  # one of them: config.py has seen to it
     )
     learned = replace(learned, findings=(*learned.findings, *told)) if told else learned
     monitoring.save_baseline(project.state, name, learned)

@@ -317,3 +317,7 @@ def test_spark_counts_its_own_tables_and_frames(tmp_path: Path, wanted: Tally) -
         spark.counts(Source(("table:nowhere",)), QUERY)
     with pytest.raises(TableError, match="stand alone"):
         spark.counts(Source(("table:a", "b.parquet")), QUERY)
+
+
+def test_a_source_shows_no_password() -> None:
+    assert "tops3cret" not in repr(Source(("postgresql://anna:tops3cret@host/base#live",)))
