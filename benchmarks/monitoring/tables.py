@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ours import CHANGED, PLANTED, SHORT, TIMED, UNCHANGED
+from ours import CHANGED, FEWER, PLANTED, SHORT, TIMED, UNCHANGED
 from peers import PEERS, WATCHES, there
 from real import REAL
 from results import Record, Store
@@ -109,7 +109,9 @@ def unchanged_table(store: Store, which: Iterable[str], missed: list[str]) -> li
         found = store.all(row, "assay")
         if not found:
             continue
-        budget = (UNCHANGED | SHORT | TIMED)[row].budget
+        budget, wanted = (UNCHANGED | SHORT | TIMED)[row].budget, (UNCHANGED | SHORT | TIMED)[row].runs
+        if len(found) < wanted:
+            missed.append(f"{row}: {len(found)} runs, {wanted} were wanted")
         windows = int(sum(number(r, "windows") for r in found))
         alarms = int(sum(number(r, "alarms") for r in found))
         alarmed = int(sum(number(r, "alarmed") for r in found))
@@ -205,6 +207,9 @@ def delay_table(store: Store, missed: list[str]) -> list[str]:
             others = sum(bool(_texts(r, "others")) for r in found)
             if median > goal:
                 missed.append(f"{row}, floors {floors}: median {plain(median)} rows, {goal:,} is the goal")
+            wanted = what.runs if floors == "default" else min(what.runs, FEWER)
+            if len(found) < wanted:
+                missed.append(f"{row}, floors {floors}: {len(found)} runs, {wanted} were wanted")
             if seen and named / seen < 0.95:
                 missed.append(f"{row}, floors {floors}: named right in {named} of {seen}, 95 % is the goal")
             out.append(
