@@ -219,3 +219,16 @@ def test_anything_toml_can_say_ends_in_values_or_in_our_error(data: dict[str, ob
 def test_any_model_table_ends_in_values_or_in_our_error(data: object) -> None:
     found = parsed({"models": {"spam": data}})
     assert "spam" in found.models if isinstance(found, ProjectConfig) else "[models.spam" in found.message
+
+
+@pytest.mark.parametrize("path", ["s3://lake/live/**/*.parquet", "postgresql://db/live#predictions", "table:a.b"])
+def test_an_address_elsewhere_is_no_path_of_the_project(tmp_path: Path, path: str) -> None:
+    keys = {"path": path, "time": "ts", "prediction": "p", "query": "q", "texts": ["body"], "tolerance": 2}
+    model = {"path": "m", "task": "ranking", "reference": path, "predictions": keys}
+    found = parse({"models": {"spam": model}}, root=tmp_path).model("spam")
+    assert found.predictions is not None
+    assert (found.predictions.path, found.reference, found.task) == (path, path, "ranking")
+    assert (found.predictions.query, found.predictions.texts, found.predictions.tolerance) == ("q", ("body",), 2.0)
+    for wrong in (True, -1, float("nan"), "much"):
+        with pytest.raises(ConfigError, match="tolerance"):
+            parse({"models": {"spam": model | {"predictions": keys | {"tolerance": wrong}}}}, root=tmp_path)
