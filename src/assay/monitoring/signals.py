@@ -47,7 +47,7 @@ class Axis:
         if self.values:
             return self.values
         ends = [f"{edge:.4g}" for edge in self.edges]
-        return (f"<= {ends[0]}", *(f"{low} to {high}" for low, high in pairwise(ends)), f"> {ends[-1]}")
+        return (f"up to {ends[0]}", *(f"{low} to {high}" for low, high in pairwise(ends)), f"above {ends[-1]}")
 
     def to_json(self) -> dict[str, object]:
         """The axis as JSON types."""

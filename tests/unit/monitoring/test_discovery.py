@@ -103,7 +103,7 @@ def test_a_slice_of_a_table_is_found_in_words() -> None:
     (found,) = [one for one in alarms if one.family == "slices" and one.slice is not None and len(one.slice) > 1]
     assert found.slice is not None
     assert set(found.slice) == {"hours", "temperature"}
-    assert all(words.startswith("<= ") for words in found.slice.values())
+    assert all(words.startswith("up to ") for words in found.slice.values())
     assert _judged(table).alarms == ()
 
 
