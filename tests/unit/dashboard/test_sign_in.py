@@ -11,7 +11,10 @@ from tests.unit.dashboard.served import NOON, TOKEN, FakeClock, Served, csrf
 from assay.dashboard.sessions import COOKIE, LIFE, MOST_ADDRESSES, MOST_SESSIONS, TRIES, TRIES_WITHIN, Sessions
 
 OPEN = {"/sign-in", "/healthz", "/favicon.svg"}
-PAGES = ["/", "/models/{name}", "/incidents", "/incidents/{number}", "/log", "/log/{position}", "/api/health"]
+PAGES = [
+    *("/", "/models/{name}", "/incidents", "/incidents/{number}", "/log", "/log/{position}"),
+    *("/api/health", "/metrics"),
+]
 FORMS = ["/incidents/{number}/acknowledge", "/incidents/{number}/resolve", "/sign-out"]
 
 
@@ -27,7 +30,7 @@ def filled(path: str) -> str:
 @pytest.mark.parametrize("path", PAGES)
 def test_without_a_session_no_page_is_shown(seen: Served, path: str) -> None:
     answer = seen.stranger().get(filled(path))
-    if path.startswith("/api/"):
+    if path.startswith(("/api/", "/metrics")):  # for programs
         assert answer.status_code == 401
     else:
         assert answer.status_code == 303
