@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -63,6 +63,12 @@ class Seen:
         return self.diagnosis.explanation[1]
 
 
+def _blames_nobody(seen: Sequence[Seen]) -> bool:
+    """Whether what was found is the weather's own: real years do change, and here visibility does about row 11,000."""
+    verdicts = [one.diagnosis.verdict for one in seen]
+    return all(one in (*NATURAL, UNKNOWN) for one in verdicts) and UNKNOWN not in verdicts[-1:]
+
+
 class RainStory:
     """The chapters of the rain forecaster, told in order on one stage."""
 
@@ -92,7 +98,7 @@ class RainStory:
             self._say.line("nothing beyond tolerance and natural variation")
         self._stage.close("rain", ANNA, "the world changed; the model is retrained", self._day(FIRST.end))
         verdicts = [one.diagnosis.verdict for one in seen]
-        right = all(one in (*NATURAL, UNKNOWN) for one in verdicts) and UNKNOWN not in verdicts[-1:]
+        right = _blames_nobody(seen)
         evidence = seen[-1].why() if seen else "no alarm in five and a half years"
         return Told(2, "real years", "natural", verdicts[-1] if verdicts else INTACT, right, None, evidence)
 
@@ -153,7 +159,7 @@ class RainStory:
         verdict = seen[-1].diagnosis.verdict if seen else INTACT
         if not seen:
             self._say.line("nothing found: outputs are those of the signed model")
-        right = verdict == TAMPERING if tampered else not seen
+        right = verdict == TAMPERING if tampered else _blames_nobody(seen)
         right = right and not any(one.diagnosis.verdict == TAMPERING for one in early)
         delay = float(seen[-1].row - TAMPERED.start) if seen and tampered else None
         evidence = seen[-1].why() if seen else "replay through the signed copy agrees in every window"
@@ -170,7 +176,8 @@ class RainStory:
         if not seen:
             self._say.line("nothing found")
         evidence = _columns(seen[-1].diagnosis) if seen else "no alarm, and replay agrees"
-        right = (verdict == "data-fault" and any(name in evidence for name in rain.FEATURES)) if faulty else not seen
+        named = verdict == "data-fault" and any(name in evidence for name in rain.FEATURES)
+        right = named if faulty else _blames_nobody(seen)
         delay = float(seen[-1].row - rain.FAULT_ROW) if seen and faulty else None
         return Told(5, "rotated columns", "data fault" if faulty else "mended", verdict, right, delay, evidence)
 
