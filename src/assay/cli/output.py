@@ -18,6 +18,8 @@ from assay.findings import Finding
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from assay.artifacts.manifest import Manifest
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 MOST_FINDINGS = 40  # lines of findings a person is shown; --json has them all
@@ -41,6 +43,12 @@ class Written(click.Path):
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             self.fail(f"{path} cannot be written: check its owner and mode", param, ctx)
         return path
+
+
+def counts_of(manifest: Manifest) -> dict[str, object]:
+    """How much a model has, and the digest of its tensors, as ``sign`` and ``verify`` give them with ``--json``."""
+    root = manifest.tensor_root or None
+    return {"files": len(manifest.files), "tensors": len(manifest.tensors), "tensor_root": root}
 
 
 def print_json(data: Mapping[str, object]) -> None:

@@ -12,7 +12,7 @@ import click
 from assay.cli.apart import keep_path, keep_records, keeping_options, ready, second_place
 from assay.cli.here import key_option, now, open_project, project_file, read_key
 from assay.cli.listing import listing_of, listing_options
-from assay.cli.output import hashing, json_option, print_json, progress
+from assay.cli.output import counts_of, hashing, json_option, print_json, progress
 from assay.errors import ConfigError
 from assay.project import config
 
@@ -204,10 +204,13 @@ def _added_by_path(order: _Order) -> tuple[Signed, dict[str, object]]:
 def _report(signed: Signed, key_id: str, extra: dict[str, object], *, as_json: bool) -> None:
     manifest = signed.manifest
     if as_json:
-        counts = {"files": len(manifest.files), "tensors": len(manifest.tensors)}
-        print_json({"root": manifest.root, "signature": str(signed.bundle_path), "key_id": key_id, **counts, **extra})
+        named = {"root": manifest.root, "signature": str(signed.bundle_path), "key_id": key_id}
+        print_json({**named, **counts_of(manifest), **extra})
         return
     click.echo(f"signed {manifest.name}: {len(manifest.files)} files, {len(manifest.tensors)} tensors")
-    click.echo(f"  root       sha256:{manifest.root}\n  key        {key_id}\n  signature  {signed.bundle_path}")
+    click.echo(f"  root       sha256:{manifest.root}")
+    if manifest.tensor_root:
+        click.echo(f"  tensors    sha256:{manifest.tensor_root}")
+    click.echo(f"  key        {key_id}\n  signature  {signed.bundle_path}")
     for name, value in extra.items():
         click.echo(f"  {name.replace('_', ' '):10} {value}")

@@ -11,7 +11,7 @@ import click
 
 from assay.cli.apart import check_record, comparing_options, kept_name, second_place, wanted_record
 from assay.cli.here import now, open_project, project_file, telling
-from assay.cli.output import hashing, json_option, print_findings, print_json, progress
+from assay.cli.output import counts_of, hashing, json_option, print_findings, print_json, progress
 from assay.cli.sign import ignore_option, model_named, signature_option
 from assay.cli.whose import signer_rule, time_options, timestamp_authorities, whose_options
 from assay.errors import AssayError, ConfigError, VerificationError
@@ -159,7 +159,7 @@ def _record_alone(
         raise
     warning = Finding("signature.unchecked", manifest.name, Severity.WARNING, "nobody's signature was checked")
     if as_json:
-        counts = {"files": len(manifest.files), "tensors": len(manifest.tensors)}
+        counts = counts_of(manifest)
         nobody = {"signer": None, "key_id": None, "name": None, "version": None, "checked": "sha256"}
         agrees = {"record": True, "second_store": None, "findings": [warning.as_json()]}
         print_json({"verified": True, "root": manifest.root, **nobody, **counts, **agrees})
@@ -190,8 +190,7 @@ def _report(what: str, model: VerifiedModel, agrees: Mapping[str, object], *, as
                 "root": model.root,
                 "signer": model.signer,
                 "key_id": model.key_id,
-                "files": len(manifest.files),
-                "tensors": len(manifest.tensors),
+                **counts_of(manifest),
                 "name": about.name if about else None,
                 "version": about.version if about else None,
                 "checked": model.checked,
@@ -201,7 +200,10 @@ def _report(what: str, model: VerifiedModel, agrees: Mapping[str, object], *, as
         )
         return
     click.echo(f"verified {what}: {len(manifest.files)} files, {len(manifest.tensors)} tensors, all as signed")
-    click.echo(f"  root       sha256:{model.root}\n  signer     {model.signer}")
+    click.echo(f"  root       sha256:{model.root}")
+    if manifest.tensor_root:
+        click.echo(f"  tensors    sha256:{manifest.tensor_root}")
+    click.echo(f"  signer     {model.signer}")
     if about:
         click.echo(f"  version    {about.version} of {about.name}, signed {about.created[:19]}Z")
     click.echo(f"  digests    {_digests(model)}")

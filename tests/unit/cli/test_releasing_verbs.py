@@ -13,9 +13,10 @@ from tests.unit.cli.prompt import Answer, at, typed
 pytestmark = pytest.mark.xdist_group("cli-releasing")
 
 VERIFIED = {
-    *("verified", "root", "signer", "key_id", "files", "tensors", "name", "version", "checked", "record"),
-    *("second_store", "findings"),
+    *("verified", "root", "signer", "key_id", "files", "tensors", "tensor_root", "name", "version", "checked"),
+    *("record", "second_store", "findings"),
 }
+SIGNED = {"root", "signature", "key_id", "files", "tensors", "tensor_root"}
 GATE = {"model", "root", "environment", "policy_digest", "request_id", "outcome", "rules", "approvals", "statements"}
 REVIEW = {"identity", "decision", "subject"}
 LIVE = {"model", "root", "version", "since", "log"}
@@ -31,7 +32,7 @@ STEPS: dict[str, tuple[int, set[str]]] = {
     "keys revoke": (0, {"identity", "key_id", "revoked"}),
     "keys list": (0, {"keys", "digest", "files"}),
     "gate unsigned": (1, {*GATE, "created"}),
-    "sign": (0, {"root", "signature", "key_id", "files", "tensors", "version", "known_good", "training_data"}),
+    "sign": (0, {*SIGNED, "version", "known_good", "training_data"}),
     "verify": (0, VERIFIED),
     "gate unvalidated": (3, {*GATE, "created"}),
     "validate strict": (1, SUITE),

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from safetensors.numpy import save_file
 from tests.authority import MAIL, pem
 from tests.stamping import Stamper, long_lived, serving, stamper
 from tests.unit.cli.prompt import at, typed
@@ -280,3 +282,20 @@ def test_without_an_authorities_answer_nothing_is_signed(shop: Path, url: str, c
     with at(shop):
         typed("sign", "by-key", "--key", "release.pem", "--timestamp-url", url).refused(code, words)
     assert (shop / "by-key" / "model.sig").read_bytes() == before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_conversion_keeps_the_digest_of_the_tensors_and_a_model_without_any_has_none() -> None:
+    weights = {"w": np.arange(6, dtype="f4").reshape(2, 3)}
+    for name in ("one", "two"):
+        Path(name).mkdir()
+    save_file(weights, "one/model.safetensors")
+    np.savez("two/model.npz", **weights)
+    signed = [typed("sign", name, "--key", "release.pem", "--json").data for name in ("one", "two")]
+    verified = [typed("verify", name, "--public-key", "release.pub", "--json").data for name in ("one", "two")]
+    (root,) = {one["tensor_root"] for one in (*signed, *verified)}
+    assert signed[0]["root"] != signed[1]["root"]
+    assert root in typed("verify", "one", "--public-key", "release.pub").out
+    assert root in typed("sign", "one", "--key", "release.pem").out
+    assert typed(*BY_KEY, "--json").data["tensor_root"] is None
+    assert "tensors  " not in typed(*BY_KEY).out
