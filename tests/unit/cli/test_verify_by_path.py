@@ -290,12 +290,12 @@ def test_a_conversion_keeps_the_digest_of_the_tensors_and_a_model_without_any_ha
     for name in ("one", "two"):
         Path(name).mkdir()
     save_file(weights, "one/model.safetensors")
-    np.savez("two/model.npz", **weights)
+    np.savez("two/model.npz", w=weights["w"])
     signed = [typed("sign", name, "--key", "release.pem", "--json").data for name in ("one", "two")]
     verified = [typed("verify", name, "--public-key", "release.pub", "--json").data for name in ("one", "two")]
     (root,) = {one["tensor_root"] for one in (*signed, *verified)}
     assert signed[0]["root"] != signed[1]["root"]
-    assert root in typed("verify", "one", "--public-key", "release.pub").out
-    assert root in typed("sign", "one", "--key", "release.pem").out
+    assert str(root) in typed("verify", "one", "--public-key", "release.pub").out
+    assert str(root) in typed("sign", "one", "--key", "release.pem").out
     assert typed(*BY_KEY, "--json").data["tensor_root"] is None
     assert "tensors  " not in typed(*BY_KEY).out
