@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from assay.errors import KeyFileError, MissingExtraError
+from assay.keys.der import read_bounded
 from assay.signing import canonical
 from assay.signing.bundle import WHAT, Bundle
 from assay.signing.moment import Moment
@@ -97,13 +98,7 @@ class TrustConfig:
         with_extra()
         from sigstore.errors import Error
 
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(_MAX_FILE_BYTES + 1)
-        except OSError as err:
-            raise KeyFileError(f"{self._path}: cannot read the trust configuration ({err.strerror or err})") from err
-        if len(text) > _MAX_FILE_BYTES:
-            raise KeyFileError(f"{self._path}: found more than {_MAX_FILE_BYTES} bytes; wanted a trust configuration")
+        text = read_bounded(self._path, most=_MAX_FILE_BYTES, what="the trust configuration")
         try:
             return _root(text)
         except (Error, *_DAMAGED) as err:
