@@ -41,7 +41,10 @@ Clock = Literal["time", "label"]
 
 
 class Edges:
-    """Finds the bin of numbers: ``i`` where ``edges[i-1] < x <= edges[i]``, exactly, by a guess that is checked.
+    """Finds the bin of numbers: ``i`` where ``edges[i-1] < x <= edges[i]``, exactly.
+
+    A number's cell never falls where the number grows, whatever is rounded. So all edges of lower cells are below the
+    number, and counting begins behind them: the guess is never too high, and how far it may be too low is known.
 
     Args:
         edges: Increasing and finite.
@@ -50,21 +53,25 @@ class Edges:
     def __init__(self, edges: Sequence[float]) -> None:
         self._edges = np.asarray(edges, dtype=np.float64)
         self._above = np.append(self._edges, np.inf)
-        self._below = np.insert(self._edges, 0, -np.inf)
         # The outer bins are what was hardly ever seen: the cells are spread over the others.
         inner = self._edges[1:-1] if len(edges) > 3 else self._edges  # noqa: PLR2004 - two outer edges and two inner
         self._low = float(inner[0]) if len(inner) else 0.0
         width = float(inner[-1]) - self._low if len(inner) else 0.0
         with np.errstate(over="ignore", divide="ignore"):
             self._scale = float(CELLS / np.float64(width)) if width > 0 else 0.0
-        if not np.isfinite(self._scale) or not np.isfinite(self._low):
+        if not np.isfinite(self._scale):
             self._scale = 0.0
-        starts = self._low + np.arange(CELLS) / self._scale if self._scale else np.array([])
-        self._guess = np.searchsorted(self._edges, starts).astype(np.int32)
-        if self._scale:
-            self._guess[0] = 0
-        ends = np.append(self._guess, len(self._edges))
-        self._steps = int(np.diff(ends).max()) if self._scale else MOST_STEPS + 1
+        self._guess = np.searchsorted(self._cells(self._edges), np.arange(CELLS)).astype(np.int32)
+        with np.errstate(over="ignore"):
+            least = self._cells(np.nextafter(self._edges, np.inf))  # cells of the least numbers above each edge
+        behind = np.arange(1, len(self._edges) + 1) - self._guess.take(least)
+        self._steps = int(behind.max(initial=0)) if self._scale else MOST_STEPS + 1
+
+    def _cells(self, x: Doubles) -> Codes:
+        with np.errstate(over="ignore", invalid="ignore"):
+            place = (x - self._low) * self._scale
+        np.fmax(np.fmin(place, CELLS - 1, out=place), 0, out=place)
+        return place.astype(np.int32)
 
     def find(self, x: Doubles) -> Codes:
         """The bin of each number; of what is no number, any."""
@@ -75,15 +82,9 @@ class Edges:
             return found
         if self._steps > MOST_STEPS:
             return np.searchsorted(self._edges, x).astype(np.int32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            place = (x - self._low) * self._scale
-        np.fmax(np.fmin(place, CELLS - 1, out=place), 0, out=place)
-        found = self._guess.take(place.astype(np.int32))
+        found = self._guess.take(self._cells(x))
         for _ in range(self._steps):
             found += x > self._above.take(found)
-        wrong = x <= self._below.take(found)  # the guess was one cell too far
-        if wrong.any():
-            found[wrong] = np.searchsorted(self._edges, x[wrong])
         return found
 
 

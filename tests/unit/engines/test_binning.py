@@ -65,6 +65,16 @@ def test_a_bin_is_found_exactly_among_quantiles(shape: str) -> None:
     assert (Edges(edges.tolist()).find(x) == np.searchsorted(edges, x)).all()
 
 
+def test_a_number_just_above_an_edge_where_a_cell_begins_is_in_the_next_bin() -> None:
+    # The fifth edge is where a cell begins; rounding puts the next number into the cell before it, behind two more.
+    low, high = -1.0, 0.3
+    scale = binning.CELLS / (high - low)
+    start = low + 3155 / scale
+    edges = [low - 1, low, start - 0.6 / scale, start - 0.3 / scale, start, high, high + 1]
+    x = np.nextafter(np.array([start]), np.inf)
+    assert Edges(edges).find(x).tolist() == np.searchsorted(edges, x).tolist() == [5]
+
+
 def table(rows: int) -> pa.Table:
     rng = np.random.default_rng(rows)
 
