@@ -33,14 +33,33 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def hashed(path: Path, size: int = len(RAW)) -> tuple[str | None, list[int]]:
     reported: list[int] = []
+    made: list[str] = []
+    real = os.pipe
+
+    def pipe() -> tuple[int, int]:
+        ends = real()
+        made.extend(str(Path(f"/proc/self/fd/{end}").readlink()) for end in ends)
+        return ends
+
     descriptor = os.open(path, os.O_RDONLY)
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208  names only
     others = children()
-    found = mapped_blake3(descriptor, size, threads=2, report=reported.append)
-    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208  names only
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "pipe", pipe)
+        found = mapped_blake3(descriptor, size, threads=2, report=reported.append)
     os.close(descriptor)
+    assert made or not found
+    assert not {*made, str(path)} & opened()
     assert children() == others  # no process is left over
     return found, reported
+
+
+def opened() -> set[str]:
+    """What this process has open: files by path, pipes by number; other threads may open and close at the same time."""
+    found = set()
+    for held in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(str(held.readlink()))
+    return found
 
 
 def children() -> set[str]:
