@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from tests.descriptors import opened
 
 from assay.artifacts import hashing
 from assay.artifacts.digest import Pass, Wanted
@@ -126,10 +127,6 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_are_hashed(
     assert hashed(found["f01"]).sha256 == hashlib.sha256(contents["f01"]).hexdigest()
 
 
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  names are all that is wanted
-
-
 @pytest.mark.usefixtures("small_sizes")
 @pytest.mark.parametrize("sizes", [[12_345, 10], [400] * 9])
 def test_no_descriptor_and_no_thread_is_left_over_even_when_hashing_fails(
@@ -143,10 +140,10 @@ def test_no_descriptor_and_no_thread_is_left_over_even_when_hashing_fails(
 
     monkeypatch.setattr(Pass, "update", failing)
     with Tree.of(tmp_path / "m") as tree:
-        before = open_descriptors()
+        before = opened(tmp_path)
         with pytest.raises(MemoryError):
             hash_files([Job(name, len(raw), ((0, 1),)) for name, raw in contents.items()], tree.reader, threads=2)
-        assert open_descriptors() == before
+        assert not opened(tmp_path) - before
     assert not [one for one in threading.enumerate() if one.name == "assay-hash"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
+from tests.descriptors import opened
 
 from assay.artifacts import filling, reading, snapshot
 from assay.artifacts.compare import compare
@@ -210,15 +211,16 @@ def test_the_rest_is_measured_and_what_is_covered_is_taken_on_trust(model: Path)
 
 def test_no_descriptor_is_left_behind(model: Path) -> None:
     signed = measure(model)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = opened(model)
     source = reader(model, signed)
+    assert opened(model) - before
     source.read_all()
     source.close()
     os.truncate(model / "b.safetensors", 3)
     with pytest.raises(VerificationError):
         reader(model, signed)
     measure_rest(model, signed, ignore=(), signature=None)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not opened(model) - before
 
 
 def test_a_disk_that_fails_is_our_own_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.descriptors import opened
 
 from assay.artifacts import snapshot as module
 from assay.artifacts.measure import measure
@@ -122,10 +123,10 @@ def test_a_file_that_shrinks_while_copying_is_refused(model: Path, monkeypatch: 
         return real(descriptor, buffers, offset)
 
     monkeypatch.setattr(os, "preadv", cutting)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = opened(model)
     with pytest.raises(ArtifactError, match="sub/big shrank while it was being read"):
         Snapshot.of(model)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not opened(model) - before
 
 
 def test_a_full_memory_is_an_error_that_names_the_file(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,8 +208,9 @@ def test_without_proc_the_path_is_that_of_the_private_copy(model: Path, monkeypa
 
 
 def test_closing_leaves_nothing_behind(model: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = opened(model)
     snapshot = Snapshot.of(model)
+    assert len(opened(model) - before) == len(snapshot.names())
     folder = Path(snapshot.folder())
     kept = snapshot.view("a")
     snapshot.close()
@@ -217,4 +219,4 @@ def test_closing_leaves_nothing_behind(model: Path) -> None:
     assert snapshot.names() == ()
     assert bytes(kept) == b"signed"
     kept.release()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not opened(model) - before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import cast
 import boto3
 import pytest
 from tests.cloud import cloud
+from tests.descriptors import opened
 
 from assay.errors import ArtifactError, ConfigError, StorageError, VerificationError
 from assay.keys.pem import PemSigner, generate, load_public
@@ -280,16 +280,11 @@ def test_a_record_alone_refuses_links(model: Path, signer: PemSigner) -> None:
         verify_recorded(model.with_name("nowhere"), Wanted(root))
 
 
-def open_files() -> int:
-    gc.collect()  # what other tests let go of is none of this one's
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
 class Reading:
     """A place that reads what it should keep in its own way."""
 
-    def __init__(self, place: Objects, *sizes: int) -> None:
-        self.place, self._inner, self._sizes = place.place, place, sizes
+    def __init__(self, place: Objects, model: Path, *sizes: int) -> None:
+        self.place, self._inner, self._model, self._sizes = place.place, place, model, sizes
         self.read: dict[str, list[bytes]] = {}
         self.left_open: list[str] = []
 
@@ -298,15 +293,15 @@ class Reading:
 
     def put_all(self, items: Sequence[Item]) -> None:
         for item in items:
-            before = open_files()
+            before = opened(self._model)
             with item.open() as file:
                 self.read[item.name.rpartition("/")[2]] = [file.read(size) for size in self._sizes]
-            if open_files() != before:
+            if opened(self._model) - before:
                 self.left_open.append(item.name)
 
 
 def test_a_file_is_kept_in_pieces_of_any_size_and_closed(place: Objects, model: Path, signer: PemSigner) -> None:
-    reading = Reading(place, 0, 3, 0, -1, -1, 5)
+    reading = Reading(place, model, 0, 3, 0, -1, -1, 5)
     keep(cast("Objects", reading), model, signed(model, signer), name="loans", now=NOW)
     assert reading.read["labels.txt"] == [b"", b"yes", b"", b"\nno\n", b"", b""]
     assert b"".join(reading.read["weights.bin"]) == (model / "weights.bin").read_bytes()
@@ -316,7 +311,7 @@ def test_a_file_is_kept_in_pieces_of_any_size_and_closed(place: Objects, model: 
 def test_a_file_that_ends_early_is_refused_when_it_ends(place: Objects, model: Path, signer: PemSigner) -> None:
     done = signed(model, signer)
     (model / "sub" / "labels.txt").write_text("yes\n")
-    reading = Reading(place, 4, 4)
+    reading = Reading(place, model, 4, 4)
     with pytest.raises(VerificationError, match=r"labels\.txt changed since it was signed"):
         keep(cast("Objects", reading), model, done, name="loans", now=NOW)
 
@@ -335,7 +330,7 @@ def test_files_that_were_never_signed_are_not_copied_without_end(
                 yield f"{under}/{number}", iter([b"x"])
 
     with pytest.raises(VerificationError, match="holds more than the 3 files"):
-        restore(cast("Objects", Endless(place)), kept, tmp_path / "back", now=NOW)
+        restore(cast("Objects", Endless(place, model)), kept, tmp_path / "back", now=NOW)
     assert walked == ["0"]
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import gc
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.descriptors import opened
 
 from assay.errors import ArtifactError, BundleError, LogError, StorageError, VerificationError
 from assay.keys.pem import PemSigner, load_public
@@ -82,11 +82,6 @@ def anna(trust: TrustStore) -> SignedBy:
 
 def rules(error: VerificationError) -> list[str]:
     return [finding.rule for finding in error.findings]
-
-
-def open_files() -> int:
-    gc.collect()  # what other tests let go of is none of this one's
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def about(now: datetime, version: int = 1, **more: str) -> About:
@@ -362,12 +357,12 @@ def test_held_bytes_are_those_verified_whatever_happens_on_disk(
     model: Path, signer: PemSigner, anna: SignedBy, now: datetime
 ) -> None:
     sign(model, signer, now=now)
-    before = (model / "weights.bin").read_bytes()
+    before, held = (model / "weights.bin").read_bytes(), opened(model)
     with verify(model, signers=anna, now=now, hold=True) as verified:
         (model / "weights.bin").write_bytes(b"swapped")
         assert bytes(verified._held().view("weights.bin")) == before
-        descriptor_count = open_files()
-    assert open_files() < descriptor_count
+        assert opened(model) - held
+    assert not opened(model) - held
 
 
 def test_bytes_swapped_after_verification_are_never_loaded(
@@ -386,10 +381,10 @@ def test_bytes_swapped_after_verification_are_never_loaded(
 def test_a_refused_hold_leaves_no_memory_behind(model: Path, signer: PemSigner, anna: SignedBy, now: datetime) -> None:
     sign(model, signer, now=now)
     (model / "weights.bin").write_bytes(b"swapped")
-    before = open_files()
+    before = opened(model)
     with pytest.raises(VerificationError):
         verify(model, signers=anna, now=now, hold=True)
-    assert open_files() == before
+    assert not opened(model) - before
 
 
 def test_a_loaded_model_is_opened_from_the_verified_bytes(

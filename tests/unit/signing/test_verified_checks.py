@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gc
 import hashlib
 import json
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric import ec
 from safetensors.numpy import save_file
+from tests.descriptors import opened
 
 from assay.artifacts.listing import Listing
 from assay.artifacts.measure import measure
@@ -36,11 +36,6 @@ KEY = PemSigner(ec.generate_private_key(ec.SECP256R1()), encrypted=False, loose_
 RULE = SignedByKey(load_public(KEY.public_pem()))
 
 
-def left_open() -> int:
-    gc.collect()  # what other tests let go of is none of this one's
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
 def test_what_is_read_has_a_limit_and_what_has_just_that_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,15 +50,15 @@ def test_what_is_read_has_a_limit_and_what_has_just_that_is_read(
 def test_nothing_is_left_open_by_writing_or_by_letting_go(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(bytes(100))
     sign(tmp_path, KEY, now=NOW)
-    before = left_open()
+    before = opened(tmp_path)
     for _ in range(3):
         store.write_whole(tmp_path.with_suffix(".txt"), b"text")
-    assert left_open() == before
+    assert not opened(tmp_path) - before
     held = verify(tmp_path, signers=RULE, now=NOW, hold=True)
     snapshot = held.files()
-    assert left_open() > before
+    assert opened(tmp_path) - before
     held.close()
-    assert left_open() == before
+    assert not opened(tmp_path) - before
     del snapshot
 
 
