@@ -149,9 +149,9 @@ ANSWERS = {
 }
 
 
-def description(served: Served, *, more: str = "", timeout_s: float = 5.0) -> str:
+def description(served: Served, *, more: str = "") -> str:
     """The endpoint.toml of a served model."""
     return (
-        f'url = "{served.url}"\ntimeout_s = {timeout_s}\nmax_bytes = 20000\n{more}\n'
+        f'url = "{served.url}"\ntimeout_s = 60\nmax_bytes = 20000\n{more}\n'
         f'[body]\nnumber = "{{number}}"\nprompt = "letter of {{number}}?"\n\n[answer]\n{ANSWERS[served.way]}'
     )

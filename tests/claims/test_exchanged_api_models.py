@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.served_model import Letters, Served, description, serve
 from tests.unit.cli.prompt import FAULT, Answer, at, typed
+
+from assay.errors import AnswerError
+from assay.frameworks.asking import Endpoint
 
 SECRET = "Bearer sk-live-0123456789"
 WAYS = ("probabilities", "logarithms", "sampled", "greedy")
@@ -19,10 +23,10 @@ FEW = ("--count", "5", "--pairs", "300")
 
 
 @contextmanager
-def project(folder: Path, served: Served, *, more: str = "", timeout_s: float = 5.0) -> Iterator[Path]:
+def project(folder: Path, served: Served, *, more: str = "") -> Iterator[Path]:
     """A signed description of the API, and 30 requests to choose probes from."""
     (folder / "api").mkdir(parents=True)
-    (folder / "api" / "endpoint.toml").write_text(description(served, more=more, timeout_s=timeout_s))
+    (folder / "api" / "endpoint.toml").write_text(description(served, more=more))
     (folder / "requests.json").write_text(json.dumps([{"number": number / 3} for number in range(30)]))
     (folder / "assay.toml").write_text(
         f'[project]\nname = "api"\n[log]\ncheckpoints = ["{folder}/outside"]\n'
@@ -158,7 +162,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_no_answer_is_never_the_same(bad: str, tmp_path: Path) -> None:
-    with serve(Letters()) as served, project(tmp_path, served, timeout_s=2.0):
+    with serve(Letters()) as served, project(tmp_path, served):
         record()
         served.raw = lambda: BAD[bad]
         found = ask()
@@ -186,9 +190,15 @@ def test_a_failing_api_is_not_recorded(tmp_path: Path) -> None:
         typed("fingerprint", "letters").refused(3, "has no fingerprint")
 
 
-def test_a_slow_answer_and_one_that_drips_end_in_time(tmp_path: Path) -> None:
-    with serve(Letters()) as served, project(tmp_path, served, timeout_s=0.4):
+def test_a_slow_answer_and_one_that_drips_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Endpoint.ask
+
+    def hurried(self: Endpoint, body: object = None, query: Mapping[str, str] | None = None) -> object:
+        return whole(replace(self, timeout_s=0.4), body, query)
+
+    with serve(Letters()) as served, project(tmp_path, served):
         record()
+        monkeypatch.setattr(Endpoint, "ask", hurried)
         served.wait_s = 1.0
         found = ask()
         assert (found.code, found.data["trouble"]) == (3, f"{served.url} gave no whole answer in 0.4 s")
@@ -206,9 +216,6 @@ def test_a_slow_answer_and_one_that_drips_end_in_time(tmp_path: Path) -> None:
                 return
 
     threading.Thread(target=drip, daemon=True).start()
-    from assay.errors import AnswerError
-    from assay.frameworks.asking import Endpoint
-
     with listener, pytest.raises(AnswerError, match=r"no whole answer in 0\.4 s"):
         Endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout_s=0.4).ask({})
 

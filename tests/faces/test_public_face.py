@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -64,11 +63,9 @@ def test_import_assay_imports_next_to_nothing() -> None:
 
 
 def test_import_assay_is_quick() -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import assay"], capture_output=True, text=True, check=True
-    )
-    (line,) = [line for line in done.stderr.splitlines() if re.search(r"\|\s+assay$", line)]
-    assert int(line.split("|")[1]) < 150_000  # microseconds, everything below it included
+    code = "import time; begun = time.process_time(); import assay; print(time.process_time() - begun)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.15  # seconds of the processor: what else the machine does is not ours
 
 
 def test_a_verification_that_succeeds_imports_neither_database_nor_arrays(small: Small) -> None:
