@@ -130,7 +130,7 @@ def write_hour(folder: Path, table: pa.Table, name: str) -> None:
         OSError: The disk refused.
     """
     hour = table["time"][0].as_py()
-    write_whole(table, folder / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}" / f"{name}.parquet")
+    write_whole(table, folder / f"date={hour.date().isoformat()}" / f"hour={hour:%H}" / f"{name}.parquet")
 
 
 def recorded_files(folder: Path, days: str = "date=*") -> list[Path]:
@@ -157,7 +157,7 @@ def write_labels(folder: Path, labels: Sequence[Label], name: str) -> None:
     """
     table = pa.table(
         {
-            "request_id": pa.array([one.request_id for one in labels], pa.string()),
+            "request_id": column_of([one.request_id for one in labels], pa.string()),
             "label": column_of([one.label for one in labels]),
             "label_time": pa.array([one.at for one in labels], TIME),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import uuid
 from collections import deque
@@ -120,7 +121,7 @@ class Recorder:
             The request id, for `label`.
 
         Raises:
-            ValueError: When ``time`` is no time, or has no timezone.
+            ValueError: When ``time`` is no time, has no timezone, or lies in no year from 1 to 9999.
         """
         if "time" in row or "request_id" in row:
             return self._log_told(row)
@@ -154,8 +155,7 @@ class Recorder:
         """Record a table of requests, with the columns of `log`; gives their request ids.
 
         Raises:
-            ValueError: When its column ``time`` holds no times, or times without a timezone, or a column is there
-                twice.
+            ValueError: When its column ``time`` holds no such times as in `log`, or a column is there twice.
         """
         if len(set(table.column_names)) < table.num_columns:
             raise ValueError(f"a column is there twice: {', '.join(table.column_names)}")
@@ -178,7 +178,7 @@ class Recorder:
             at: When it became known; now by default.
 
         Raises:
-            ValueError: When ``at`` has no timezone.
+            ValueError: When ``at`` has no timezone, or lies in no year from 1 to 9999.
         """
         at = instant(self._clock() if at is None else at)
         with self._lock:
@@ -259,8 +259,7 @@ class Recorder:
                 # The name is given before the first try: rows tried twice are there once.
                 batches, self._failed = self._failed, []
             tables += self._queued()
-            if tables:
-                batches += [(uuid.uuid4().hex, part) for part in by_hour(together(tables))]
+            batches += [(uuid.uuid4().hex, part) for part in (by_hour(together(tables)) if tables else ())]
             self._error = None
             failed = [one for one in batches if not self._written(one[1].num_rows, write_hour, one[1], one[0])]
             kept_labels = bool(labels) and not self._written(len(labels), write_labels, labels, uuid.uuid4().hex)
@@ -353,6 +352,8 @@ class Recorder:
                 self._thread.start()
                 self._wake_at = self._flush_rows
                 atexit.register(self.flush)
+                if util := sys.modules.get("multiprocessing.util"):  # its processes end without what atexit was told
+                    util.Finalize(None, self.flush, exitpriority=0)
 
     def _tend(self) -> None:
         while not self._closed:
@@ -366,7 +367,7 @@ class Recorder:
     def _written(self, rows: int, write: Callable[..., None], *what: object) -> bool:
         try:
             write(self._folder, *what)
-        except (OSError, pa.ArrowException) as err:
+        except Exception as err:  # noqa: BLE001 - whatever it is, these rows wait, and the others are written
             self._error = getattr(err, "strerror", None) or type(err).__name__
             _LOG.error("%d rows could not be recorded in %s: %s", rows, self._folder, self._error)
             return False

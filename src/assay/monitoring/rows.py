@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,7 @@ STEPS: Final = 16
 """The interpreter is handed over so many times, at most, while a table is made."""
 _FEWEST: Final = 32
 """Rows that are worth a step."""
+_BEYOND: Final = "is before the year 1 or after 9999, in UTC: no folder is named for it"
 _PAUSE_S: Final = 5e-5  # shorter, and a thread that was woken finds the interpreter taken again
 
 
@@ -121,7 +122,7 @@ def _text(value: object) -> str:
 
 def _as(plain: type[float | str], value: object) -> object:
     try:
-        return float(value) if plain is float and isinstance(value, int | float) else plain(str(value))
+        return float(value) if plain is float and isinstance(value, int | float) else plain(_text(value))
     except ValueError:
         return value
 
@@ -149,14 +150,22 @@ def fresh_ids(rows: int) -> tuple[pa.Array, list[str]]:
 
 
 def instants(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of times with a zone; ValueError when it is none."""
+    """A column of times with a zone, in the years 1 to 9999; ValueError when it is none."""
     if not pa.types.is_timestamp(column.type) or column.type.tz is None:
         raise ValueError(f"column time holds {column.type}; it must hold timestamps with a timezone")
-    return column.cast(TIME)
+    times = column.cast(TIME)
+    try:
+        pc.min_max(times).as_py()
+    except OverflowError as err:
+        raise ValueError(f"column time {_BEYOND}") from err
+    return times
 
 
 def instant(at: object) -> datetime:
-    """A time with a zone; ValueError when it is none."""
+    """A time with a zone, in the years 1 to 9999; ValueError when it is none."""
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise ValueError("a row's time must be a datetime with a timezone; use datetime.now(UTC)")
-    return at
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as err:
+        raise ValueError(f"a row's time {_BEYOND}") from err
