@@ -12,14 +12,13 @@ from results import Record, Work
 from streams import Change, Nature, Stream
 
 from assay.monitoring.alarms import Alarm
-from assay.monitoring.detectors.base import Floors
+from assay.monitoring.detectors.base import SENSITIVE, Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import WindowCounts
 
 YEAR = 365.0  # daily windows of a year, which is the budget
 HOURS = 8760.0
-NO_FLOORS = Floors(rate_relative=0.0, rate_points=0.0, distribution=0.0, mean=0.0, volume_relative=0.0)
-FLOORS = {"default": Floors(), "sensitive": NO_FLOORS}
+FLOORS = {"default": Floors(), "sensitive": SENSITIVE}
 HOUR = timedelta(hours=1)
 FEWER = 40
 """Runs without floors; those with floors are `Changed.runs`."""
@@ -148,11 +147,10 @@ PLANTED = {
         Stream(seed=0, sliced=True, change=Change(20, planted_to=0.25)),
         (SLICE,),
         (SLICE, "error", "calibration", "accuracy:class"),
-        10_000.0,
-        runs=40,
         floors=("default",),
     )
 }
+RARER = {f"{row}, a tenth of the budget": replace(what, budget=10 * what.budget) for row, what in PLANTED.items()}
 
 
 def jobs(*, quick: bool) -> Iterator[Work]:
@@ -163,7 +161,7 @@ def jobs(*, quick: bool) -> Iterator[Work]:
         one = replace(still, stream=replace(still.stream, live=180), runs=1) if quick else still
         for seed in range(one.runs):
             yield Work(((row, "assay", "default", seed),), partial(false_alarms, one, seed), long=True)
-    for row, changed in (CHANGED | PLANTED).items():
+    for row, changed in (CHANGED | PLANTED | RARER).items():
         for seed in range(1 if quick else changed.runs):
             short = replace(changed, floors=changed.floors if seed < FEWER else ("default",))
             names = tuple((row, "assay", floors, seed) for floors in short.floors)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ours import CHANGED, FEWER, PLANTED, SHORT, TIMED, UNCHANGED
+from ours import CHANGED, FEWER, PLANTED, RARER, SHORT, TIMED, UNCHANGED
 from peers import PEERS, WATCHES, there
 from real import REAL
 from results import Record, Store
@@ -38,7 +38,7 @@ Pearson's of the share of windows with an alarm, times the windows of a budget."
 DELAYS: Final = """\
 Rows from the change to the end of the window of the first alarm of a signal that the change moves; a run that finds
 nothing counts as infinite. Baseline 20,000 rows, budget one false alarm in 1,000,000 rows. "Sensitive" is without
-floors, which the library offers and `assay.toml` does not. The class falls while errors overall, labels and predictions
+floors, and one window may do. The class falls while errors overall, labels and predictions
 keep their rates: no other signal of the table moves. A false discovery of the slice is a run that names a slice with
 neither of its two levels."""
 HOURLY: Final = """\
@@ -191,7 +191,7 @@ def real_details(store: Store) -> list[str]:
 def delay_table(store: Store, missed: list[str]) -> list[str]:
     """How soon ours finds a change."""
     out = []
-    for row, what in (CHANGED | PLANTED).items():
+    for row, what in (CHANGED | PLANTED | RARER).items():
         for place, floors in enumerate(("default", "sensitive")):
             found = store.all(row, "assay", floors)
             if not found:

@@ -68,7 +68,7 @@ class Search:
         log_e: ``log E`` of each look-back, rank and window, (look-backs, ranks, T).
         floors: What does not matter.
         at: Stratum of each live window.
-        cap: Most evidence one window may bring, in nats.
+        cap: Most evidence one window may bring, in nats; None when one window may do.
     """
 
     live: Candidates
@@ -78,7 +78,7 @@ class Search:
     log_e: Floats
     floors: Floors
     at: Ints
-    cap: float
+    cap: float | None
 
     def evidence(self) -> Floats:
         """E of the signal for every look-back and window, (look-backs, T)."""
@@ -137,10 +137,10 @@ def search(reference: Reference, windows: Sequence[WindowCounts], *, weight: flo
     expected = live.rows * (share + floor)
     chosen = choose(live.events, expected, live.rows, known=natural.rows, design=natural.design)
     tolerated = np.maximum(floor, upper_limits(natural) - natural.share)
-    cap = cap_of(frame.windows_per_alarm, weight)
+    cap = None if floors.one_window else cap_of(frame.windows_per_alarm, weight)
     log_e = np.full((len(LOOK_BACKS), RANKS, len(windows)), -np.inf)
     ask, _ = askable(natural, up)
-    limit = limit_of(natural, up)
+    limit = limit_of(natural, up) if cap is not None else np.full(len(enough), np.nan)
     wanted = np.intersect1d(np.unique(chosen[chosen != NONE]), np.flatnonzero(ask))
     for begin in range(0, len(wanted), _CHUNK):
         some = wanted[begin : begin + _CHUNK]

@@ -178,7 +178,8 @@ def watch(
     live = [counts_of(spec, windows) for spec in specs]
     parts: list[list[Part]] = [[] for _ in specs]
     for i, detector, natural in _learn_all(specs, baseline, calendar=frame.calendar, day=frame.day):
-        cap = None if _one_window_may_do(specs[i]) else cap_of(frame.windows_per_alarm, weight[i])
+        at_once = frame.floors.one_window or _one_window_may_do(specs[i])
+        cap = None if at_once else cap_of(frame.windows_per_alarm, weight[i])
         if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
             continue
         view = View(specs[i], live[i], natural, frame.floors, frame.at, cap)

@@ -20,6 +20,7 @@ from assay.errors import BaselineError, ConfigError
 from assay.inference.candidates import NONE, choose
 from assay.monitoring.adhoc import monitor_tables
 from assay.monitoring.baseline import Baseline
+from assay.monitoring.detectors.base import SENSITIVE
 from assay.monitoring.discovery import candidates, searched
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
@@ -45,6 +46,15 @@ def test_a_slice_is_found_by_name_and_measured_on_rows_that_did_not_choose_it() 
     assert live[PLANTED.at].start < alarm.since <= alarm.window  # the first bad window chose it: it cannot count
     assert alarm.low > 0.02
     assert alarm.low < 0.2 < alarm.high
+
+
+def test_one_window_after_the_one_that_chose_it_may_do_where_that_is_wanted() -> None:
+    reference, live = replace(PLANTED, worse=1.0).windows(20, 14)
+    first = []
+    for floors in (None, SENSITIVE):
+        alarms = evaluate(reference, live, windows_per_alarm=1000.0, floors=floors).alarms
+        first.append(next(alarm.window for alarm in alarms if alarm.signal == PLANTED.name))
+    assert live[PLANTED.at + 1].start == first[1] < first[0]
 
 
 def test_evaluating_twice_or_in_another_order_says_the_same() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.monitoring.drifting import Change, DriftingStream, Normal
 
 from assay.errors import BaselineError, ConfigError
+from assay.monitoring.detectors.base import SENSITIVE, Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import SignalSpec, WindowCounts
 
@@ -215,9 +216,21 @@ def test_one_window_of_anything_else_may_not() -> None:
     reference, live = SMALL.windows(60, 3)
     burst = (*live[:2], replace(live[2], counts={**live[2].counts, "error": (500, 500)}))
     assert evaluate(reference, burst).alarms == ()
+    (alarm,) = evaluate(reference, burst, floors=Floors(one_window=True)).alarms
+    assert (alarm.signal, alarm.window) == ("error", live[2].start)
     hard = tuple(replace(s, hard=s.name == "error") for s in reference.specs)
     (alarm,) = evaluate(replace(reference, specs=hard), burst).alarms
     assert alarm.signal == "error"
+
+
+def test_without_floors_a_small_change_is_found_sooner_and_no_change_is_none() -> None:
+    stream = replace(SMALL, seed=3, change=Change(at=10, confidence=-0.02))
+    reference, live = stream.windows(20, 30)
+    patient, sensitive = (
+        evaluate(reference, live, windows_per_alarm=1000.0, floors=floors).alarms[0] for floors in (None, SENSITIVE)
+    )
+    assert live[10].start <= sensitive.window < patient.window
+    assert {patient.signal, sensitive.signal} == {"confidence"}
 
 
 def test_what_the_baseline_never_had_is_noticed() -> None:
