@@ -76,9 +76,9 @@ def good(here: Path) -> bytes:
 def refused(here: Path, text: bytes, *words: str) -> None:
     """Verify with this signature at the prompt: exit code 1, these words, no traceback, in no time."""
     (here / "hostile.sig").write_bytes(text)
-    start = time.process_time()
+    start = time.thread_time()
     typed("verify", "model", "--signature", "hostile.sig", "--public-key", "key.pub").refused(1, *words)
-    assert time.process_time() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_the_untouched_signature_is_accepted(here: Path, good: bytes) -> None:

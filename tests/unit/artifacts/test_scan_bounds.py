@@ -115,12 +115,12 @@ def _lengths() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", _lengths())
 def test_a_length_that_is_not_there_costs_nothing(name: str) -> None:
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert looked_through(_lengths()[name], "m.onnx" if name == "onnx" else "m.pkl").files
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20_000_000
-    assert time.perf_counter() - begin < 5
+    assert time.thread_time() - begin < 5
 
 
 def _slow() -> dict[str, tuple[str, bytes]]:
@@ -154,9 +154,9 @@ def _zips(depth: int) -> bytes:
 @pytest.mark.parametrize("name", _slow())
 def test_what_is_made_to_be_slow_is_not(name: str) -> None:
     file, body = _slow()[name]
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert looked_through(body, file).files
-    assert time.perf_counter() - begin < 60  # a busy machine, under coverage
+    assert time.thread_time() - begin < 60  # under coverage
 
 
 def test_containers_nested_too_deeply_are_not_called_safe() -> None:

@@ -145,7 +145,9 @@ def test_nothing_is_fetched_and_nothing_left_behind(tmp_path: Path, monkeypatch:
     assert os.listdir(tmp_path) == ["t.csv"]  # noqa: PTH208 - names are what is asked
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.binary(max_size=200), st.sampled_from(["csv", "parquet", "csv.gz"]))
 def test_any_bytes_are_a_table_or_our_error(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"any.{suffix}"

@@ -74,7 +74,7 @@ def added(parts: Sequence[Tally]) -> Tally:
     return Tally(tuple(windows), answers, *sums)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tables(), st.lists(st.integers(0, 2), min_size=80, max_size=80))
 def test_rows_counted_apart_add_up(folder: Path, table: pa.Table, where: list[int]) -> None:
     mask = np.asarray(where[: table.num_rows])
@@ -85,7 +85,7 @@ def test_rows_counted_apart_add_up(folder: Path, table: pa.Table, where: list[in
     assert added([added(parts[:2]), parts[2]]) == added([parts[0], added(parts[1:])])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tables(), st.sets(st.integers(1, DAYS - 1)))
 def test_windows_counted_apart_lie_side_by_side(folder: Path, table: pa.Table, borders: set[int]) -> None:
     whole = tally(table, folder)

@@ -66,19 +66,20 @@ def test_rows_lie_in_the_partition_of_their_hour(tmp_path: Path) -> None:
 
 
 def test_a_watched_model_answers_the_same_and_all_is_recorded(tmp_path: Path) -> None:
-    table = pa.table({"temperature": [5.0, 15.0], "who": ["a", "b"]})
+    table, begun = pa.table({"temperature": [5.0, 15.0], "who": ["a", "b"]}), time.perf_counter()
     with Recorder(tmp_path, model=ROOT, clock=Clock()) as recorder:
         watched = recorder.watch(Threshold())
         assert watched.predict(table).labels.tolist() == ["cold", "warm"]
         with pytest.raises(ArithmeticError):
             watched.predict(pa.table({"temperature": [float("nan")], "who": ["c"]}))
+        whole = time.perf_counter() - begun
     rows = read(tmp_path)
     assert [(row["who"], row["prediction"], row["confidence"], row["error"]) for row in rows] == [
         ("a", "cold", 0.75, None),
         ("b", "warm", 0.75, None),
         ("c", None, None, "ArithmeticError"),
     ]
-    assert all(isinstance(row["latency_s"], float) and 0 <= row["latency_s"] < 5 for row in rows)
+    assert all(isinstance(row["latency_s"], float) and 0 < row["latency_s"] < whole for row in rows)
     assert RECORDED.features_of(list(rows[0])) == ("temperature", "who")
 
 

@@ -55,10 +55,10 @@ def test_any_bytes_are_json_or_our_error(text: bytes | str) -> None:
     ids=lambda value: str(value)[:16],
 )
 def test_json_that_is_huge_deep_or_ambiguous_is_refused_soon(text: str | bytes, says: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(BundleError, match=says):
         canonical.parse(text, what="note")
-    assert time.process_time() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
