@@ -58,7 +58,8 @@ class Compacted:
 def compact(folder: Path, *, now: datetime, grace: timedelta = GRACE) -> Compacted:
     """Put the files of each hour that is over together, and those of each day that is over.
 
-    Files of other types in one column stay apart, so that nothing is counted otherwise than before.
+    Files of other types in one column stay apart, so that nothing is counted otherwise than before. A day that is a
+    link stays as it is: another folder's files are locked by another lock.
 
     Args:
         folder: A Recorder's folder.
@@ -75,6 +76,8 @@ def compact(folder: Path, *, now: datetime, grace: timedelta = GRACE) -> Compact
     findings: list[Finding] = []
     try:
         for day in sorted(folder.glob("date=*")):
+            if day.is_symlink():
+                continue
             with alone(folder):  # for one day at a time: labels need not wait for all of them
                 removed += _clear(day, now, grace)
                 if (day / REPLACED).exists():
@@ -97,6 +100,9 @@ def _clear(day: Path, now: datetime, grace: timedelta) -> int:
         (day / REPLACED).unlink(missing_ok=True)
         return 0
     since, gone = _since(day)
+    if since > now:  # a clock was ahead: the time of grace begins when it goes right
+        _write_down(day, told, since=now, gone=gone)
+        return 0
     if now - since < grace:
         return 0
     if gone:
@@ -206,7 +212,8 @@ def _since(day: Path) -> tuple[datetime, bool]:
 def _write_down(day: Path, told: Mapping[str, Sequence[str]], *, since: datetime, gone: bool) -> None:
     """Write the list that readers go by, whole or not at all."""
     hidden = day / f"{REPLACED}{_UNDER_WAY}"
-    with hidden.open("w", encoding="utf-8") as file:
+    hidden.unlink(missing_ok=True)
+    with hidden.open("x", encoding="utf-8") as file:
         json.dump(
             {"since": utc_text(since), "gone": gone, "replaced": {new: list(old) for new, old in told.items()}}, file
         )

@@ -11,9 +11,9 @@ import fcntl
 import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from assay.engines.files import RECORDED as RECORDED_FILE
 from assay.engines.files import without_replaced
 from assay.errors import StorageError, TableError
 from assay.findings import Finding, Severity
-from assay.monitoring.rows import TIME, column_of
+from assay.monitoring.rows import TIME, column_of, instant, instants
 from assay.monitoring.schema import PredictionSchema
 
 RECORDED: Final = PredictionSchema(
@@ -79,8 +79,9 @@ def write_whole(table: pa.Table, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.tmp")
+    hidden.unlink(missing_ok=True)  # of a process that was killed, or a link that somebody laid there
     try:
-        with hidden.open("wb") as file:
+        with hidden.open("xb") as file:
             pq.write_table(table, file, compression="zstd", use_dictionary=_repeating(table))
             file.flush()
             os.fsync(file.fileno())
@@ -145,7 +146,8 @@ def recorded_files(folder: Path, days: str = "date=*") -> list[Path]:
     Raises:
         TableError: When what compaction has written down cannot be read.
     """
-    every = sorted(str(path) for path in folder.glob(f"{days}/**/*.parquet") if RECORDED_FILE.search(path.as_posix()))
+    found = (path for path in folder.glob(f"{days}/**/*.parquet") if RECORDED_FILE.search(path.as_posix()))
+    every = sorted(str(path) for path in found if path.is_file())  # to open a pipe would wait for ever
     return [Path(path) for path in without_replaced(every)]
 
 
@@ -185,7 +187,7 @@ def settle(folder: Path, *, now: datetime | None = None) -> Settled:
     findings: list[Finding] = []
     try:
         with alone(folder):
-            files = sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
+            files = _label_files(folder)
             labels = _read_labels(files)
             joined: set[str] = set()
             contradicted = {request_id for request_id, told in labels.items() if len(_course(told)) > 1}
@@ -218,9 +220,10 @@ def drop_labels(folder: Path, before: datetime) -> int:
     """Delete labels that were known before a time and wait for their rows; gives how many. The caller is `alone`.
 
     Raises:
-        OSError: The disk refused, or a label file is damaged.
+        OSError: The disk refused.
+        StorageError: A label file is damaged.
     """
-    files = sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
+    files = _label_files(folder)
     every = [one for told in _read_labels(files).values() for one in told]
     left = [one for one in every if one.at >= before]
     if len(left) < len(every):
@@ -233,17 +236,41 @@ def drop_labels(folder: Path, before: datetime) -> int:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Two processes must not replace one partition at the same time: the later would lose rows or labels."""
-    with (folder / ".settle.lock").open("w") as lock:
+    """Two processes must not replace one partition at the same time: the later would lose rows or labels.
+
+    Raises:
+        StorageError: The folder is not there, or cannot be locked.
+    """
+    try:
+        # Never through a link, and nothing is emptied: who may write here may not write elsewhere by our hand.
+        lock = os.open(folder / ".settle.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as err:
+        raise StorageError(f"{folder} cannot be locked: {err.strerror}") from err
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
+
+
+def _label_files(folder: Path) -> list[Path]:
+    if (folder / LABELS).is_symlink():  # joined labels are taken away, and these may be another model's
+        raise StorageError(f"{folder / LABELS} is a link: no label is taken from behind it; take the link away")
+    return sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
 
 
 def _read_labels(files: Sequence[Path]) -> dict[str, list[Label]]:
     labels: dict[str, list[Label]] = {}
     for file in files:
-        for row in pq.ParquetFile(file).read().to_pylist():
-            labels.setdefault(row["request_id"], []).append(Label(row["request_id"], row["label"], row["label_time"]))
+        try:
+            table = pq.ParquetFile(file).read(columns=["request_id", "label", "label_time"])
+            ids, times = table["request_id"].cast(pa.string()), instants(table["label_time"])
+        except (KeyError, ValueError, pa.ArrowException) as err:
+            raise StorageError(f"{file} is damaged, or holds no labels: restore it, or take it away") from err
+        if ids.null_count or times.null_count:
+            raise StorageError(f"{file} holds labels without a request or a time: take it away")
+        for one in map(Label, ids.to_pylist(), table["label"].to_pylist(), times.to_pylist()):
+            labels.setdefault(one.request_id, []).append(one)
     return labels
 
 
@@ -269,13 +296,14 @@ def _join(
         if not pc.any(wanted).as_py():
             return set()
         table = file.read()
-    except pa.ArrowException:
+        times = instants(table["time"]).to_pylist()
+    except (KeyError, ValueError, pa.ArrowException):
         detail = f"{path.name} is damaged: labels cannot be joined into it"
         findings.append(Finding("table.damaged", str(path), Severity.ERROR, detail))
         return set()
-    label, came = _values(table, "label"), _values(table, "label_time")
+    label, came = _values(table, "label"), [_moment(one) for one in _values(table, "label_time")]
     joined: set[str] = set()
-    for place, (request_id, at) in enumerate(zip(ids.to_pylist(), table["time"].to_pylist(), strict=True)):
+    for place, (request_id, at) in enumerate(zip(ids.to_pylist(), times, strict=True)):
         told = list(labels.get(request_id, ()))
         if not told:
             continue
@@ -292,6 +320,15 @@ def _join(
         table = table.append_column(name, values) if place < 0 else table.set_column(place, name, values)
     write_whole(table, path)
     return joined
+
+
+def _moment(value: object) -> datetime | None:
+    """When a label came, as a service may have told it; None, as for every reader, where it says no time."""
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(at, datetime):
+            return instant(at if at.tzinfo else at.replace(tzinfo=UTC))
+    return None
 
 
 def _values(table: pa.Table, name: str) -> list[Any]:

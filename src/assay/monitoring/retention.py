@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def doom(folder: Path, before: datetime) -> Doomed:
         before: Midnight UTC.
 
     Raises:
-        StorageError: A file cannot be read from the disk.
+        StorageError: A file cannot be read from the disk, or a day is a link.
         TableError: When what compaction has written down cannot be read.
     """
     every, live = [], set()
@@ -84,8 +85,12 @@ def doom(folder: Path, before: datetime) -> Doomed:
         span = recorded_span(f"{day.name}/{'0' * 32}.parquet")
         if span is None or span[1] > before:
             continue
+        if day.is_symlink():  # what lies behind it may be another model's
+            raise StorageError(f"{day} is a link: nothing is deleted behind it; take the link away")
         live = set(recorded_files(folder, day.name))
         for path in sorted(path for path in day.glob("**/*.parquet") if RECORDED.search(path.as_posix())):
+            if not path.is_file():
+                continue
             first = first or span[0]
             every.append(path)
             try:
@@ -125,14 +130,22 @@ def delete(folder: Path, doomed: Doomed) -> int:
         for path in doomed.files:
             path.unlink(missing_ok=True)
         for place in sorted({path.parent for path in doomed.files}, reverse=True):
-            if place.name.startswith("hour=") and not any(place.iterdir()):
-                place.rmdir()
+            if place.name.startswith("hour="):
+                _leave(place)
         for day in {
             path.parent if path.parent.name.startswith("date=") else path.parent.parent for path in doomed.files
         }:
             (day / REPLACED).unlink(missing_ok=True)
-            if not any(day.iterdir()):
-                day.rmdir()
+            _leave(day)
         return drop_labels(folder, doomed.before)
     except OSError as err:
         raise StorageError(f"{err.filename or folder} cannot be deleted: {err.strerror}; check the disk") from err
+
+
+def _leave(place: Path) -> None:
+    """Take a folder away, unless something is in it: a late row may come at any moment."""
+    try:
+        place.rmdir()
+    except OSError as err:
+        if err.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
+            raise

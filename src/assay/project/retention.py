@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from assay.engines.addresses import ELSEWHERE, shown
 from assay.engines.base import Source
 from assay.engines.files import find, recorded_span
 from assay.errors import ConfigError, StorageError, TableError
@@ -56,7 +57,7 @@ class Tidied:
 
 def recorded_folder(model: ModelConfig) -> Path | None:
     """The folder that a Recorder writes a model's predictions to; None where they come from elsewhere."""
-    if model.predictions is None or "://" in model.predictions.path:
+    if model.predictions is None or ELSEWHERE.match(model.predictions.path):
         return None
     parts = Path(model.predictions.path).parts
     place = next((at for at, part in enumerate(parts) if part.startswith("date=")), None)
@@ -68,8 +69,8 @@ def _folder(model: ModelConfig) -> Path:
     folder = recorded_folder(model)
     if folder is None:
         raise ConfigError(
-            f"the predictions of {model.name}, {predictions.path}, are not a Recorder's: its path has date=* in it, "
-            'as "predictions/date=*/**/*.parquet"'
+            f"the predictions of {model.name}, {shown(predictions.path)}, are not a Recorder's: its path has date=* in "
+            'it, as "predictions/date=*/**/*.parquet"'
         )
     return folder
 
@@ -161,15 +162,25 @@ def _entry(doomed: Doomed, needs: Sequence[Need], below_floor: str | None) -> Ma
 
 
 def needs_of(project: Project, name: str, *, now: datetime) -> Iterator[Need]:
-    """What still needs recorded rows of a model, and from when on."""
-    yield _windows(project, name, now)
-    yield from _reference(project.config.model(name))
-    for incident in project.desk.list(model=name):
-        if incident.state == "resolved":
+    """What still needs the recorded rows that a model has, and from when on: its own needs, and those of all others."""
+    folder = _resolved(project.config.model(name))
+    for model in project.config.models.values():
+        yield from _reference(model, folder)
+        if folder is None or _resolved(model) != folder:
             continue
-        since = min([incident.opened, *_onsets(project, project.desk.show(incident.id).positions)])
-        what = f"incident {incident.id}"
-        yield Need(what, since, f"{what} is not resolved; it goes back to {_day(since)}: {incident.title}")
+        windows = _windows(project, model.name, now)
+        yield windows if model.name == name else replace(windows, detail=f"{model.name}: {windows.detail}")
+        for incident in project.desk.list(model=model.name):
+            if incident.state == "resolved":
+                continue
+            since = min([incident.opened, *_onsets(project, project.desk.show(incident.id).positions)])
+            what = f"incident {incident.id}"
+            yield Need(what, since, f"{what} is not resolved; it goes back to {_day(since)}: {incident.title}")
+
+
+def _resolved(model: ModelConfig) -> Path | None:
+    folder = recorded_folder(model)
+    return None if folder is None else folder.resolve()
 
 
 def _windows(project: Project, name: str, now: datetime) -> Need:
@@ -186,13 +197,12 @@ def _windows(project: Project, name: str, now: datetime) -> Need:
     return Need("windows", since, f"evidence may reach back {LOOK_BACK} windows, of which there are {len(newest)}")
 
 
-def _reference(model: ModelConfig) -> Iterator[Need]:
-    """Recorded days that the reference is made of: the next baseline, and a diagnosis, read them."""
-    folder = recorded_folder(model)
+def _reference(model: ModelConfig, folder: Path | None) -> Iterator[Need]:
+    """Recorded days that a reference is made of: the next baseline, and a diagnosis, read them; also by links."""
     if model.reference is None or folder is None:
         return
     try:
-        files = [Path(file) for file in find(Source((model.reference,)))]
+        files = [Path(file).resolve() for file in find(Source((model.reference,)))]
     except TableError:
         return  # it is told where it is read
     spans = [recorded_span(str(file)) for file in files if file.is_relative_to(folder)]

@@ -143,6 +143,37 @@ def test_days_that_the_reference_is_made_of_stay(
     del watched
 
 
+def test_days_that_a_reference_reaches_by_links_stay(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 1)
+    path = small.folder / "assay.toml"
+    path.write_text(path.read_text().replace("data/reference.parquet", "known"))
+    (small.folder / "known").mkdir()
+    for place, file in enumerate(sorted((small.folder / "recorded" / "date=2026-03-05").glob("**/*.parquet"))):
+        (small.folder / "known" / f"{place}.parquet").symlink_to(file)
+    opened = project(small, NOW)
+    assert prune(opened, "spam", before=NOW, now=NOW).doomed.before == datetime(2026, 3, 5, tzinfo=UTC)
+    del watched
+
+
+def test_days_that_another_model_of_the_same_folder_needs_stay(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 1)
+    path = small.folder / "assay.toml"
+    text = path.read_text()
+    second = text[text.index("[models.spam]") : text.index("[alerts]")].replace("models.spam", "models.challenger")
+    path.write_text(text.replace("[alerts]", f"{second}\n[alerts]"))
+    opened = project(small, NOW)
+    with pytest.raises(ConfigError, match="none may be deleted") as refused:
+        prune(opened, "spam", before=MIDDLE, now=NOW, whole=True)
+    assert [finding.detail for finding in refused.value.findings] == [
+        "challenger: there is no baseline: no row was counted yet"
+    ]
+    del watched
+
+
 def test_below_the_floor_only_with_a_reason_that_is_logged(small: Small, watched: Project) -> None:
     done = prune(watched, "spam", before=MIDDLE, now=NOW, whole=True, reason="asked for by the people in it")
     assert (done.doomed.rows, there(small)[0]) == (240, "2026-03-08")
