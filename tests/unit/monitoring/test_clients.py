@@ -94,6 +94,37 @@ def test_halving_the_way_to_the_border_is_seen_as_walking_and_edging(space: Spac
     assert share(seen, "edging") > 2 * TOLERANCES["edging"]
 
 
+ODD: dict[str, pa.Array] = {
+    "texts": pa.array(["n/a", "", "1e999", "nan"] * 10),
+    "whole numbers beyond 2**53": pa.array([2**60 + i for i in range(40)]),
+    "lists": pa.array([[1.0], None] * 20),
+    "records": pa.array([{"a": 1}] * 40),
+    "times": pa.array([BEGIN] * 40),
+    "bytes": pa.array([b"\xff"] * 40),
+    "nothing": pa.nulls(40),
+    "flags": pa.array([True, False] * 20),
+    "words": pa.array(["a", "b"] * 20).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("column", ["x0", "client", "answer", "sure"])
+def test_a_log_of_other_types_than_its_reference_is_looked_at(space: Space, column: str, kind: str) -> None:
+    table = asked(honest(np.random.default_rng(2), 40))
+    table = table.set_column(table.column_names.index(column), column, ODD[kind])
+    seen = sees(space, table)
+    assert sum(one.rows for name, one in seen.items() if name != NEWCOMERS) == 40
+
+
+def test_numbers_that_come_as_texts_are_those_numbers_and_clients_of_bytes_are_told_apart(space: Space) -> None:
+    rows = honest(np.random.default_rng(2), 300)
+    table = asked(rows)
+    told = table.set_column(0, "x0", pa.array([repr(float(one)) for one in rows[:, 0]]))
+    assert sees(space, told) == sees(space, table)
+    who = pa.array([b"\xff\x01", b"\xff\x02", None] * 100)
+    assert len(sees(space, table.set_column(WIDTH, "client", who)).keys() - {NEWCOMERS, NOBODY}) == 2
+
+
 def test_retries_are_no_copies_and_are_counted_as_rows_only(space: Space) -> None:
     rows = np.repeat(honest(np.random.default_rng(7), 50), 20, axis=0)
     seen = sees(space, asked(rows))["anna"]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assay.monitoring.clients.space import CROWD, Points, Space, neighbours
+from assay.monitoring.clients.space import CROWD, Points, Space, as_numbers, as_texts, neighbours
 
 Bools = npt.NDArray[np.bool_]
 Answers = npt.NDArray[np.object_]
@@ -104,7 +104,7 @@ class Sight:
         points = self.space.points(rows)
         answers = np.array([str(one) for one in rows.column(self.columns.prediction).to_pylist()], dtype=object)
         narrow = self._narrow(rows)
-        clients = rows.column(self.columns.client).cast(pa.string()).combine_chunks().dictionary_encode()
+        clients = as_texts(rows.column(self.columns.client)).dictionary_encode()
         names = [_named(name) for name in clients.dictionary.to_pylist()]
         places = np.asarray(clients.indices.fill_null(-1), dtype=np.intp)
         order = np.argsort(places, kind="stable")
@@ -127,8 +127,8 @@ class Sight:
     def _narrow(self, rows: pa.Table) -> Bools:
         if self.columns.confidence is None or self.columns.low is None:
             return np.zeros(len(rows), dtype=bool)
-        values = rows.column(self.columns.confidence).cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return np.asarray(np.where(np.isfinite(values), values, np.inf) <= self.columns.low, dtype=bool)
+        values = as_numbers(rows.column(self.columns.confidence))
+        return np.asarray(np.where(np.isnan(values), np.inf, values) <= self.columns.low, dtype=bool)
 
     def _of(self, name: str, points: Points, answers: Answers, narrow: Bools) -> Seen:
         copies = walking = edging = asked = 0

@@ -113,7 +113,7 @@ class Space:
                 f"the reference has {len(rows)} rows and {len(numeric + textual)} columns to compare queries by; "
                 f"wanted at least {FEWEST} rows and one column"
             )
-        values = [_numbers(rows.column(name)) for name in numeric]
+        values = [as_numbers(rows.column(name)) for name in numeric]
         centre, spread = _scales(values)
         bare = cls(
             numeric, textual, centre, spread, Points(np.empty((0, 0)), np.empty((0, 0), np.int64)), (0, 0), 0, ""
@@ -136,7 +136,7 @@ class Space:
     def points(self, rows: pa.Table) -> Points:
         """Rows as points; a missing number is the middle, a missing text a text of its own."""
         numbers = [
-            np.clip((_numbers(rows.column(name)) - centre) / spread, -_FARTHEST, _FARTHEST)
+            np.clip((as_numbers(rows.column(name)) - centre) / spread, -_FARTHEST, _FARTHEST)
             for name, centre, spread in zip(self.numeric, self.centre, self.spread, strict=True)
         ]
         texts = [_codes(rows.column(name)) for name in self.textual]
@@ -226,14 +226,39 @@ def _scales(values: Sequence[Floats]) -> tuple[Floats, Floats]:
     return centre, spread
 
 
-def _numbers(column: pa.ChunkedArray) -> Floats:
-    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+def as_numbers(column: pa.ChunkedArray) -> Floats:
+    """A column as numbers, NaN where there is none: a log may hold other types than its reference did."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        coded = column.combine_chunks().dictionary_encode()
+        known = np.array([*map(_number, coded.dictionary.to_pylist()), np.nan])
+        values = known[np.asarray(coded.indices.fill_null(-1), dtype=np.intp)]
+    else:
+        try:
+            # Not safe: an integer beyond 2**53 is the nearest number, as it is wherever numbers are counted.
+            values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+        except pa.ArrowException:
+            values = np.full(len(column), np.nan)
     return np.where(np.isinf(values), np.nan, values)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
+def as_texts(column: pa.ChunkedArray) -> pa.Array:
+    """A column as texts, whatever it holds; null stays null."""
+    try:
+        return column.cast(pa.string()).combine_chunks()
+    except pa.ArrowException:  # bytes that are no text, lists, records
+        return pa.array([None if one is None else str(one) for one in column.to_pylist()], pa.string())
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:
     """Texts as numbers, the same in every table."""
-    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    coded = as_texts(column).dictionary_encode()
     words = [
         int.from_bytes(hashlib.blake2b((word or "").encode(), digest_size=8).digest(), "little", signed=True)
         for word in coded.dictionary.to_pylist()
