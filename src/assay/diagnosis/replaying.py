@@ -40,6 +40,7 @@ class Replay:
         skipped: Rows of versions of which there is no copy, and rows with nulls where trusted rows have none.
         varies: Share of rows the copy answers differently when asked twice (a sampling model); 0 for most.
         trouble: Why nothing could be replayed, or None.
+        unanswered: Of copies that could not answer their rows, why; those rows are skipped.
     """
 
     row: Ints
@@ -49,14 +50,15 @@ class Replay:
     skipped: int = 0
     varies: float = 0.0
     trouble: str | None = None
+    unanswered: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
 
 
-def _nothing(trouble: str, skipped: int = 0) -> Replay:
+def _nothing(trouble: str, skipped: int = 0, unanswered: tuple[str, ...] = ()) -> Replay:
     none = np.zeros(0, dtype=bool)
-    return Replay(np.zeros(0, dtype=np.int64), none, none, {}, skipped, trouble=trouble)
+    return Replay(np.zeros(0, dtype=np.int64), none, none, {}, skipped, trouble=trouble, unanswered=unanswered)
 
 
 def replay_sample(table: pa.Table, case: Case, *, rows: int = ROWS_PER_WINDOW) -> Replay:
@@ -167,6 +169,8 @@ def _compare(
     skipped: int,
 ) -> Replay:
     differs, hard = np.zeros(len(chosen), dtype=bool), np.zeros(len(chosen), dtype=bool)
+    asked = np.ones(len(chosen), dtype=bool)
+    unanswered: list[str] = []
     pairs: Counter[tuple[str, str]] = Counter()
     varies = 0.0
     features = [name for name in schema.features_of(table.column_names) if name in table.column_names]
@@ -178,9 +182,9 @@ def _compare(
             again = copies[root].predict(inputs)
             twice = copies[root].predict(inputs.slice(0, REPEATED))
         except (AssayError, ValueError, TypeError, ArithmeticError) as err:
-            return _nothing(
-                f"the known-good copy cannot answer these rows ({type(err).__name__}: {err})"[:300], skipped
-            )
+            unanswered.append(f"the known-good copy cannot answer these rows ({type(err).__name__}: {err})"[:300])
+            asked[at] = False
+            continue
         own = np.array(class_texts(again.labels), dtype=object)
         other = np.array(class_texts(twice.labels), dtype=object)
         varies = max(varies, float((own[: len(other)] != other).mean()))
@@ -190,7 +194,11 @@ def _compare(
             confidence = encode_column(part.column(schema.confidence), None)
         differs[at], hard[at] = compare_outputs(served, confidence, again)
         pairs.update((str(a), str(b)) for a, b in zip(own[hard[at]], served[hard[at]], strict=True) if a != b)
-    return Replay(chosen, differs, hard, dict(pairs), skipped, varies)
+    if not asked.any():
+        return _nothing(unanswered[0], skipped, tuple(unanswered))
+    skipped += int((~asked).sum())
+    kept = (chosen[asked], differs[asked], hard[asked])
+    return Replay(*kept, dict(pairs), skipped, varies, unanswered=tuple(unanswered))
 
 
 def compare_outputs(served: Texts, confidence: Floats | None, again: Prediction) -> tuple[Bools, Bools]:

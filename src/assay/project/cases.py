@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -14,14 +12,14 @@ from assay.diagnosis.case import ByteFacts, Case, DeploymentFact
 from assay.diagnosis.replaying import replay_sample
 from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import AssayError, VerificationError
+from assay.errors import LoadError, VerificationError
 from assay.findings import Finding, Severity
-from assay.frameworks.base import Predictor
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation
 from assay.monitoring.signals import WindowCounts
 from assay.project import integrity
 from assay.project.config import ModelConfig
+from assay.project.copies import Copies
 from assay.project.project import Project
 from assay.project.reference import reference_table
 from assay.release.deployment import Deployment
@@ -43,10 +41,9 @@ class Situation:
         baseline: What normal is.
         evaluation: All windows, judged.
         windows: Those windows.
-        copies: Verified known-good copies by root digest, opened.
+        copies: Known-good copies by root digest, verified and opened when they are asked.
         facts: What digests and signatures say.
         history: The deployment record.
-        trouble: Copies that could not be opened.
     """
 
     project: Project
@@ -54,10 +51,9 @@ class Situation:
     baseline: Baseline
     evaluation: Evaluation
     windows: tuple[WindowCounts, ...]
-    copies: Mapping[str, Predictor]
+    copies: Copies
     facts: ByteFacts
     history: tuple[Deployment, ...]
-    trouble: tuple[Finding, ...]
     engine: Engine
     source: Source
     now: datetime
@@ -71,14 +67,12 @@ class Situation:
         baseline: Baseline,
         evaluation: Evaluation,
         windows: Sequence[WindowCounts],
-        opened: ExitStack,
+        copies: Copies,
         now: datetime,
     ) -> Situation:
-        """Gather it; copies stay open until ``opened`` ends."""
+        """Gather it; ``copies`` are whoever made them's to close."""
         model = project.config.model(name)
         assert model.predictions is not None  # noqa: S101 - the caller has a baseline of its predictions
-        history = tuple(deployments(project.state, name))
-        copies, trouble = _open_copies(project, model, history, opened, now)
         return cls(
             project=project,
             model=model,
@@ -87,8 +81,7 @@ class Situation:
             windows=tuple(windows),
             copies=copies,
             facts=integrity.byte_facts(project, name, served_roots=(), now=now),
-            history=history,
-            trouble=trouble,
+            history=tuple(deployments(project.state, name)),
             engine=find_engine(model.predictions.engine),
             source=Source((model.predictions.path,)),
             now=now,
@@ -117,7 +110,7 @@ class Situation:
             reference=reference,
             before=before,
             recent=recent,
-            known_good=self.copies.get(recorded or ""),
+            known_good=self.copies.opened(recorded),
             bytes=_with_served(self.facts, tuple(served)),
             key=self.project.places.log_key.read_bytes(),
             deployments=tuple(DeploymentFact(one.root, one.since, one.until) for one in self.history),
@@ -137,29 +130,6 @@ def _with_served(facts: ByteFacts, served: tuple[str, ...]) -> ByteFacts:
     return replace(facts, served_roots=served)
 
 
-def _open_copies(
-    project: Project, model: ModelConfig, history: Sequence[Deployment], opened: ExitStack, now: datetime
-) -> tuple[dict[str, Predictor], tuple[Finding, ...]]:
-    """Open the verified known-good copy of each version that was live; one that fails is never opened."""
-    copies: dict[str, Predictor] = {}
-    trouble: list[Finding] = []
-    if model.framework == "http":  # the copy is of a description: behind it the same API would vouch for itself
-        return {}, ()
-    for deployment in history:
-        if deployment.root in copies or deployment.known_good is None or model.framework is None:
-            continue
-        try:
-            verified = integrity.open_copy(
-                project, model.name, Path(deployment.known_good), root=deployment.root, now=now
-            )
-            opened.callback(verified.close)
-            copies[deployment.root] = verified.load(model.framework)
-        except AssayError as err:
-            what = f"the known-good copy of version {deployment.version} was not opened: {err.message}"
-            trouble.append(Finding("replay.no-copy", model.name, Severity.WARNING, what))
-    return copies, tuple(trouble)
-
-
 def replay_windows(
     situation: Situation, windows: Sequence[WindowCounts]
 ) -> tuple[tuple[Finding, ...], datetime | None]:
@@ -169,12 +139,12 @@ def replay_windows(
         What was found, and the start of the first window whose outputs differ; None when none does.
     """
     if not windows or not situation.copies:
-        return situation.trouble, None
-    found = list(situation.trouble)
+        return situation.copies.trouble, None
+    found: list[Finding] = []
     first: datetime | None = None
     table = situation.rows(from_text(windows[0].start), from_text(windows[-1].end), limit=MOST_REPLAYED)
     empty = table.slice(0, 0)
-    case = None
+    case, unanswered = None, False
     at = table.column(situation.baseline.schema.time).cast(pa.int64()).to_numpy()
     for window in windows:
         start, end = from_text(window.start), from_text(window.end)
@@ -185,6 +155,10 @@ def replay_windows(
         case = case or situation.case(before=empty, recent=table, reference=empty)
         replayed = replay_sample(part, case)
         differing = int(replayed.differs.sum())
+        if replayed.unanswered and not unanswered:
+            unanswered = True
+            what = f"in the window from {start:%Y-%m-%d}, {replayed.unanswered[0]}: nothing vouches for those outputs"
+            found.append(Finding("replay.no-answer", situation.model.name, Severity.WARNING, what))
         if differing:
             first = first or start
             share = differing / len(replayed)
@@ -194,7 +168,7 @@ def replay_windows(
                 "those of the signed model"
             )
             found.append(Finding("replay.differs", situation.model.name, Severity.CRITICAL, detail, numbers))
-    return tuple(found), first
+    return (*situation.copies.trouble, *found), first
 
 
 def _micros(time: datetime) -> int:
@@ -229,7 +203,7 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
 def _reference(situation: Situation) -> Source:
     """The reference with the signed model's answers; without them where no verified bytes of it are left."""
     root = situation.facts.recorded_root or ""
-    copy = situation.copies.get(root)
+    copy = situation.copies.opened(root)
     try:
         return reference_table(
             situation.project,
@@ -237,7 +211,7 @@ def _reference(situation: Situation) -> Source:
             now=situation.now,
             known_good=(root, copy) if copy is not None else None,
         )
-    except VerificationError:
+    except (VerificationError, LoadError):
         if situation.model.reference is None:
             raise
         return Source((situation.model.reference,))

@@ -61,10 +61,12 @@ class Monitoring:
     Attributes:
         window: ``"1d"``, or ``"1000rows"``.
         false_alarm_every: Mean time between false alarms over all signals of the model together.
+        replay_limit: How long one run waits for a known-good copy, opening it and all answers together.
     """
 
     window: str = "1d"
     false_alarm_every: timedelta = timedelta(days=365)
+    replay_limit: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,7 @@ def _monitoring(data: Mapping[str, object], where: str) -> Monitoring:
     monitor = Monitoring(
         window=keys.window("window", default.window),
         false_alarm_every=keys.span("false_alarm_every", default.false_alarm_every),
+        replay_limit=keys.span("replay_limit", default.replay_limit),
     )
     keys.nothing_else()
     return monitor

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 from sqlalchemy import select
 
+from assay.diagnosis.basis import basis_of
+from assay.diagnosis.case import Case
 from assay.diagnosis.diagnose import diagnose
 from assay.diagnosis.verdict import Diagnosis
+from assay.diagnosis.weights import shipped
 from assay.engines.base import Source
 from assay.engines.shelf import find as find_engine
 from assay.errors import BaselineError, ConfigError
@@ -24,16 +26,18 @@ from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
+from assay.monitoring.windows import parse_window
 from assay.project import checks
 from assay.project.cases import Situation, gather_case, replay_windows
 from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig, Predictions
+from assay.project.copies import Copies
 from assay.project.fingerprinting import watch_fingerprint
 from assay.project.metrics import MOST_SIGNALS
 from assay.project.pending import pending_labels
 from assay.project.project import Project
 from assay.project.reference import check_split, reference_table, schema_of
-from assay.release.store import live_at
+from assay.release.store import deployments, live_at
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
 from assay.storage.tables import diagnoses
@@ -132,10 +136,20 @@ def monitor_model(project: Project, name: str, now: datetime) -> Watched:
 
 
 def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now: datetime) -> Watched:
+    with Copies(project, model, deployments(project.state, model.name), now) as copies:
+        return _monitor_beside(project, model, predictions, copies, now)
+
+
+def _monitor_beside(
+    project: Project, model: ModelConfig, predictions: Predictions, copies: Copies, now: datetime
+) -> Watched:
     name = model.name
     baseline = baseline_of(project, name, now=now)
     known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
     live = live_at(project.state, name, now)
+    if live is not None and _may_be_due(baseline, known, now):
+        copies.start(live.root)  # it opens while the windows are counted
+    copies.verify_all()
     engine, source = find_engine(predictions.engine), Source((predictions.path,))
     done = run(
         project.state,
@@ -152,22 +166,26 @@ def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now
     fresh = [window for window in windows if window.start not in known]
     new = done.recorded.alarms
     found = None
-    with ExitStack() as opened:
-        situation = Situation.of(
-            project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, opened=opened, now=now
-        )
-        trouble, start = replay_windows(situation, fresh)
-        open_question = bool(fresh) and _unexplained(project, name, done.evaluation)
-        if new or start is not None or (fresh and situation.bytes_differ) or open_question:
-            surest = max(new, key=lambda alarm: alarm.log_e, default=None)
-            onset = start or (from_text(surest.since) if surest else None)
-            found = diagnose(gather_case(situation, since=onset))
-            _keep(project, name, found, now)
+    situation = Situation.of(
+        project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, copies=copies, now=now
+    )
+    trouble, start = replay_windows(situation, fresh)
+    open_question = bool(fresh) and _unexplained(project, name, done.evaluation)
+    if new or start is not None or (fresh and situation.bytes_differ) or open_question:
+        surest = max(new, key=lambda alarm: alarm.log_e, default=None)
+        onset = start or (from_text(surest.since) if surest else None)
+        found = _diagnosed(project, name, gather_case(situation, since=onset), baseline, now)
     pending = pending_labels(engine, source, baseline.schema, now)
     _remember(project, name, done.evaluation, windows, differs=start is not None, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
     clients = watch_clients(project, name, now).findings
     return Watched(done.evaluation, new, (*done.findings, *trouble, *asked, *clients), found)
+
+
+def _may_be_due(baseline: Baseline, known: Collection[str], now: datetime) -> bool:
+    """Whether a window can have become complete since the last one that is known."""
+    width = parse_window(baseline.window)
+    return not known or not isinstance(width, timedelta) or now >= from_text(max(known)) + 2 * width
 
 
 def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:
@@ -221,27 +239,34 @@ def diagnose_model(project: Project, name: str, *, now: datetime) -> Diagnosis:
     model = project.config.model(name)
     known = monitoring.load_windows(project.state, name, baseline.digest)
     evaluation = evaluate(baseline, known, false_alarm_every=model.monitor.false_alarm_every)
-    with ExitStack() as opened:
+    with Copies(project, model, deployments(project.state, name), now) as copies:
+        live = live_at(project.state, name, now)
+        copies.start(live.root if live else None)  # it opens while rows are read
         situation = Situation.of(
-            project, name, baseline=baseline, evaluation=evaluation, windows=known, opened=opened, now=now
+            project, name, baseline=baseline, evaluation=evaluation, windows=known, copies=copies, now=now
         )
         _, start = replay_windows(situation, known)
-        found = diagnose(gather_case(situation, since=start))
-    _keep(project, name, found, now)
+        return _diagnosed(project, name, gather_case(situation, since=start), baseline, now)
+
+
+def _diagnosed(project: Project, name: str, case: Case, baseline: Baseline, now: datetime) -> Diagnosis:
+    """Name the cause, and keep it with the digests of what it was computed from."""
+    found = diagnose(case)
+    _keep(project, name, found, basis_of(case, shipped(), baseline=baseline.digest), now)
     return found
 
 
-def _keep(project: Project, name: str, found: Diagnosis, now: datetime) -> None:
+def _keep(project: Project, name: str, found: Diagnosis, basis: Mapping[str, object], now: datetime) -> None:
     """Log a verdict and remember it; the entry opens the incident."""
     body = found.to_json()
     slim = {key: body[key] for key in ("verdict", "scope", "silent", "probabilities", "escalate", "explanation")}
-    slim["onset"] = body.get("onset")
+    slim |= {"onset": body.get("onset"), "computed_from": dict(basis)}
     position = project.log.append("diagnosis.made", name, slim, actor=project.actor, now=now)
     row = {
         "model": name,
         "time": utc_text(now),
         "verdict": found.verdict,
-        "body": json.dumps(body, default=str),
+        "body": json.dumps({**body, "computed_from": basis}, default=str),
         "position": position,
     }
     with writing(project.state) as connection:

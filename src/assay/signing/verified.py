@@ -23,6 +23,7 @@ from assay.signing.bundle import Bundle
 from assay.signing.sign import Log
 
 if TYPE_CHECKING:
+    from assay.frameworks.apart import Apart
     from assay.frameworks.base import Predictor
     from assay.frameworks.safetensors import Tensors
 
@@ -151,6 +152,23 @@ class VerifiedModel:
         if isinstance(plug, VouchedFramework):
             return plug.open_vouched(self._held(), self._vouched())
         return plug.open(self._held())
+
+    def load_apart(self, framework: str, *, limit_s: float) -> Apart:
+        """Open the verified bytes in a process of its own: what the model does there can neither hang nor crash this.
+
+        The process has the bytes for itself: this model may be closed once it is started.
+
+        Args:
+            framework: As `load` takes it; a model that is asked, no bare tensors.
+            limit_s: Seconds that all waiting for it together may take.
+
+        Raises:
+            VerificationError: The model was not held and its files have changed since.
+            LoadError: No process can be started.
+        """
+        from assay.frameworks.apart import Apart
+
+        return Apart(framework, self._held(), self._vouched(), limit_s=limit_s)
 
     def _vouched(self) -> dict[str, frozenset[str]]:
         """The signed types of each file, without those that no model needs: nobody can vouch for these."""

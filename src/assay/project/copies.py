@@ -1,0 +1,135 @@
+"""The known-good copies of a model's versions: each verified and opened when it is first asked, in its own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from assay.errors import AssayError, LoadError
+from assay.findings import Finding, Severity
+from assay.frameworks.apart import Apart
+from assay.frameworks.base import Prediction, Predictor
+from assay.project import integrity
+from assay.project.config import ModelConfig
+from assay.project.project import Project
+from assay.release.deployment import Deployment
+from assay.signing.verified import VerifiedModel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Copies(Mapping[str, Predictor]):
+    """Known-good copies by root digest.
+
+    None is opened before it is asked, and none that fails its verification is ever opened: `trouble` says
+    which. Asking an entry of the mapping opens it; `opened` also says whether it could be. Use it as a
+    context manager: the processes end with it.
+    """
+
+    def __init__(self, project: Project, model: ModelConfig, history: Sequence[Deployment], now: datetime) -> None:
+        self._project, self._model, self._now = project, model, now
+        # The copy of an http model is of a description: behind it the same API would vouch for itself.
+        able = model.framework is not None and model.framework != "http"
+        self._kept = {one.root: one for one in history if able and one.known_good is not None}
+        self._running: dict[str, Apart] = {}
+        self._failed: dict[str, Finding] = {}
+
+    @property
+    def trouble(self) -> tuple[Finding, ...]:
+        """Copies that are not what was signed or could not be opened, of those that were looked at."""
+        return tuple(self._failed.values())
+
+    def start(self, root: str | None) -> None:
+        """Begin to verify and open a copy, without waiting for it."""
+        if root in self._kept and root not in self._running and root not in self._failed:
+            try:
+                self._running[root] = self._begun(root)
+            except AssayError as err:
+                self._fails(root, err)
+
+    def verify_all(self) -> None:
+        """Verify every copy that is not open yet, without opening it: a rollback may need it one day."""
+        for root in self._kept.keys() - self._running.keys() - self._failed.keys():
+            try:
+                self._verified(root).close()
+            except AssayError as err:
+                self._fails(root, err)
+
+    def opened(self, root: str | None) -> Predictor | None:
+        """The copy of this version, ready to be asked; None when there is none or it cannot be opened."""
+        self.start(root)
+        if root is None or root not in self._running:
+            return None
+        try:
+            self._running[root].wait()
+        except AssayError as err:
+            self._running.pop(root).close()
+            self._fails(root, err)
+            return None
+        return self._running[root]
+
+    def close(self) -> None:
+        """End the processes."""
+        for running in self._running.values():
+            running.close()
+        self._running.clear()
+
+    def _begun(self, root: str) -> Apart:
+        assert self._model.framework is not None  # noqa: S101 - without one nothing is kept
+        with self._verified(root) as verified:
+            limit_s = self._model.monitor.replay_limit.total_seconds()
+            return verified.load_apart(self._model.framework, limit_s=limit_s)
+
+    def _verified(self, root: str) -> VerifiedModel:
+        known_good = self._kept[root].known_good
+        assert known_good is not None  # noqa: S101 - only such are kept
+        return integrity.open_copy(self._project, self._model.name, Path(known_good), root=root, now=self._now)
+
+    def _fails(self, root: str, err: AssayError) -> None:
+        what = f"the known-good copy of version {self._kept[root].version} was not opened: {err.message}"
+        self._failed[root] = Finding("replay.no-copy", self._model.name, Severity.WARNING, what)
+
+    def __getitem__(self, root: str) -> Predictor:
+        if root not in self._kept:
+            raise KeyError(root)
+        return _OnAsking(self, root)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _OnAsking:
+    """A copy that is opened when it is first asked."""
+
+    copies: Copies
+    root: str
+
+    def predict(self, table: pa.Table) -> Prediction:
+        """Predict every row.
+
+        Raises:
+            LoadError: The copy cannot be opened.
+            TableError: The model cannot take these rows.
+        """
+        predictor = self.copies.opened(self.root)
+        if predictor is None:
+            why = next((one.detail for one in self.copies.trouble), "it cannot be opened")
+            raise LoadError(f"the known-good copy {self.root[:12]} was not opened: {why}")
+        return predictor.predict(table)
