@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import json_option, print_json
+from assay.cli.output import json_option, print_json, say
 from assay.errors import ConfigError
 
 
@@ -25,5 +25,5 @@ def test(*, as_json: bool) -> int:
         print_json({"channels": [{"channel": name, "error": error} for name, error in results.items()]})
     else:
         for name, error in results.items():
-            click.echo(f"{name:30} {error or 'sent'}")
+            say(f"{name:30} {error or 'sent'}")
     return 1 if any(results.values()) else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import Written, json_option, print_json, print_table, progress
+from assay.cli.output import Written, json_option, print_json, print_table, progress, say
 from assay.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ def print_diagnosis(name: str, data: Mapping[str, object]) -> None:
     """A verdict for the person on call: three sentences first, then what they rest on."""
     where = f", {data['scope']}" if data.get("scope") else ""
     silent = ", silent (overall figures are steady)" if data.get("silent") else ""
-    click.secho(f"{name}: {data['verdict']}{where}{silent}", bold=True)
+    say(f"{name}: {data['verdict']}{where}{silent}", bold=True)
     for sentence in cast("Sequence[str]", data["explanation"]):
-        click.echo(f"  {sentence}")
+        say(f"  {sentence}")
     if data.get("escalate"):
         click.secho("  security must look at this", fg="red")
     for action in cast("Sequence[str]", data["actions"]):
-        click.echo(f"  → {action}")
+        say(f"  → {action}")
     probabilities = cast("Mapping[str, float]", data["probabilities"])
     likely = sorted(probabilities.items(), key=lambda pair: -pair[1])
     click.echo("  " + ", ".join(f"{cause} {chance:.0%}" for cause, chance in likely if chance >= 0.01))  # noqa: PLR2004

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.here import KEY_HELP, now, open_project, read_key, telling
-from assay.cli.output import json_option, print_json, progress
+from assay.cli.output import json_option, print_json, progress, say
 from assay.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -119,6 +119,6 @@ def _say(name: str, held: Held, *, as_json: bool) -> None:
         return
     words = {"same": "the same model", "changed": "NOT THE RECORDED MODEL", "unknown": "could not be told"}
     click.echo(f"{name}: {words[judged.outcome]}, {judged.queries} answers, error rate {recorded.rate:g}")
-    click.echo(f"  {judged.detail}")
+    say(f"  {judged.detail}")
     if not recorded.remote:
         click.echo(f"  not needed: {_BYTES}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project, read_key
-from assay.cli.output import Written, json_option, print_json
+from assay.cli.output import Written, json_option, print_json, say
 from assay.errors import ConfigError
 
 
@@ -39,5 +39,5 @@ def gate(*, name: str, requester: str | None, vsa: Path | None, key: str | None,
     click.echo(f"{name}: {words[decision.outcome]}")
     for rule in decision.rules:
         sign = {"admit": "✓", "refuse": "✗", "unknown": "?"}[rule.outcome]
-        click.echo(f"  {sign} {rule.rule}: {rule.detail}")
+        say(f"  {sign} {rule.rule}: {rule.detail}")
     return decision.exit_code

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import Written, json_option, print_json, print_table
+from assay.cli.output import Written, json_option, print_json, print_table, say
 
 
 @click.group()
@@ -48,9 +48,9 @@ def show(number: int, *, as_json: bool) -> None:
         print_json(shown.as_json())
         return
     found = shown.incident
-    click.echo(f"incident {found.id}: {found.title}")
-    click.echo(f"  model {found.model}, {found.kind}, {found.severity}, {found.state}, owner {found.owner or 'nobody'}")
-    click.echo(f"  known: {', '.join(found.facts)}; log entries {', '.join(map(str, shown.positions)) or 'none'}")
+    say(f"incident {found.id}: {found.title}")
+    say(f"  model {found.model}, {found.kind}, {found.severity}, {found.state}, owner {found.owner or 'nobody'}")
+    say(f"  known: {', '.join(found.facts)}; log entries {', '.join(map(str, shown.positions)) or 'none'}")
     rows = [(f"{step.time:%Y-%m-%d %H:%M:%S}", step.kind, step.actor, step.detail, step.entry) for step in shown.steps]
     print_table(("time (UTC)", "step", "by", "detail", "log"), rows)
 

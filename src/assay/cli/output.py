@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 MOST_FINDINGS = 40  # lines of findings a person is shown; --json has them all
+# Controls but the new line, halves of characters, and marks without a width, of which some turn words around.
+_UNSHOWN = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+    r"\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 
 
 class Written(click.Path):
@@ -51,16 +57,27 @@ def counts_of(manifest: Manifest) -> dict[str, object]:
     return {"files": len(manifest.files), "tensors": len(manifest.tensors), "tensor_root": root}
 
 
+def plain(text: str) -> str:
+    """Text as a terminal may have it: names, values and reasons of others move no cursor and hide no words."""
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: str, *, err: bool = False, fg: str | None = None, bold: bool | None = None) -> None:
+    """Print a line in which words of others may stand."""
+    click.secho(plain(text), err=err, fg=fg, bold=bold)
+
+
 def print_json(data: Mapping[str, object]) -> None:
-    """Print one object, keys as documented, unescaped text."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    """Print one object, keys as documented, text unescaped where a terminal shows it as it is."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    click.echo(_UNSHOWN.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def print_error(error: AssayError, *, as_json: bool) -> None:
     """Print an error with all its findings: to standard error in words, to standard output as JSON."""
     if as_json:
         print_json({"error": error.message, "findings": [finding.as_json() for finding in error.findings]})
-    click.echo(click.style(f"assay: {error.message}", fg="red"), err=True)
+    say(f"assay: {error.message}", err=True, fg="red")
     if not as_json:
         print_findings(error.findings, err=True)
 
@@ -70,7 +87,8 @@ def print_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
     ordered = sorted(findings, key=lambda finding: -finding.severity.rank)
     for finding in ordered[:MOST_FINDINGS]:
         about = "" if not finding.subject or finding.subject in finding.detail else f" ({finding.subject})"
-        click.echo(f"  {finding.severity.value:8} {finding.rule}{about}: {finding.detail}", err=err)
+        line = f"  {finding.severity.value:8} {finding.rule}{about}: {finding.detail}"
+        say(line.replace("\n", "\\n"), err=err)
     if len(ordered) > MOST_FINDINGS:
         click.echo(f"  … and {len(ordered) - MOST_FINDINGS} more; --json lists them all", err=err)
 
@@ -90,7 +108,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
     table = Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     target = console()
     if not sys.stdout.isatty():
         target.width = 160

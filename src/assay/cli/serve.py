@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.here import now, open_project
+from assay.cli.output import say
 from assay.errors import AssayError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _tick(project: Project, ended: threading.Event) -> None:
         try:
             project.run_due(now())
         except AssayError as err:
-            click.echo(f"assay: {err.message}", err=True)
+            say(f"assay: {err.message}", err=True)
         except Exception as err:  # noqa: BLE001 - a loop that ended in silence would watch nothing
-            click.echo(f"assay: a fault in assay itself ({type(err).__name__}: {err}); report it", err=True)
+            say(f"assay: a fault in assay itself ({type(err).__name__}: {err}); report it", err=True)
         ended.wait(TICK_S)

@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import json_option, print_json
+from assay.cli.output import json_option, print_json, say
 
 SIGNS = {
     "good": ("●", "green"),
@@ -44,10 +44,10 @@ def status(*, as_json: bool) -> int:
                 click.echo(f"    live   version {live.version}, sha256:{live.root[:16]}…, since {live.since:%Y-%m-%d}")
             for kind, check in model.checks.items():
                 light = check.light(moment).value
-                click.echo(f"    {SIGNS[light][0]} {kind:11} {_age(check.time, moment):>9}  {check.detail[:90]}")
+                say(f"    {SIGNS[light][0]} {kind:11} {_age(check.time, moment):>9}  {check.detail[:90]}")
             for incident in model.incidents:
                 owner = incident.owner or "nobody has it"
-                click.secho(f"    incident {incident.id}: {incident.title} ({incident.state}, {owner})", fg="red")
+                say(f"    incident {incident.id}: {incident.title} ({incident.state}, {owner})", fg="red")
         for name in health.forgotten:
             _sign("bad", f"{name}: live by the deployment record, but no longer in assay.toml")
         if not health.models and not health.forgotten:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from assay.cli.here import now, open_project
-from assay.cli.output import Written, json_option, print_json, progress
+from assay.cli.output import Written, json_option, print_json, progress, say
 
 
 @click.command()
@@ -29,7 +29,7 @@ def tick(*, metrics: Path | None, as_json: bool) -> int:
         click.echo("nothing is due")
     else:
         for one in done:
-            click.echo(f"{one.outcome:8} {one.what}: {one.detail}")
+            say(f"{one.outcome:8} {one.what}: {one.detail}")
     return (
         1 if any(one.outcome == "fail" for one in done) else 3 if any(one.outcome == "unknown" for one in done) else 0
     )

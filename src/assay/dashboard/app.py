@@ -56,7 +56,7 @@ LOCAL = re.compile(r"/(?!/)[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*")
 MOST_NUMBER = 2**53  # of an incident or a log entry: what every database here can be asked for
 PAGE = 50
 Number = Annotated[int, InPath(ge=0, le=MOST_NUMBER)]
-Who = Annotated[str, Form(max_length=100, pattern=r"\S")]
+Who = Annotated[str, Form(max_length=100, pattern=r"^\P{Cc}*[^\p{Cc}\s]\P{Cc}*$")]
 Reason = Annotated[str, Form(max_length=2000, pattern=r"\S")]
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="#2f6db3"/>'

@@ -99,6 +99,8 @@ def test_a_hostile_incident_title_stays_text(served: Served) -> None:
         ("acknowledge", {"who": ""}),
         ("acknowledge", {"who": "  \t"}),
         ("acknowledge", {"who": "a" * 101}),
+        ("acknowledge", {"who": "anna\x1b[2J"}),
+        ("acknowledge", {"who": "anna\nresolved by ben"}),
         ("resolve", {"who": "anna", "reason": " "}),
         ("resolve", {"who": "anna"}),
         ("resolve", {"who": "anna", "reason": "a" * 2001}),
