@@ -74,7 +74,9 @@ def _expand(path: str) -> list[str]:
     if path.startswith(TABLE):
         raise TableError(f'{path} is a table of Spark\'s: count it with engine = "spark"')
     if ELSEWHERE.match(path):
-        raise TableError(f"{shown(path)} is no file here")
+        raise TableError(
+            f"{shown(path)} is no file here; tables are read from files, s3://BUCKET/KEY and postgresql://HOST/BASE#TABLE"
+        )
     where = Path(path)
     if where.is_file():
         return [path]

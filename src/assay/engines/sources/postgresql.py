@@ -22,14 +22,22 @@ if TYPE_CHECKING:
     import psycopg
 
 ROWS: Final = 10_000
-"""Rows in memory at a time."""
+"""Rows in memory at a time, at most."""
+MOST_BYTES: Final = 32 << 20
+"""Bytes of columns in memory at a time, as the rows before let expect: a value may have a gigabyte."""
+_GROWTH: Final = 10
 
 _WHOLE: Final = frozenset({"int2", "int4", "int8"})
 _DOUBLES: Final = frozenset({"_float4", "_float8", "_int2", "_int4", "_int8"})
 _TIMES: Final = frozenset({"date", "timestamp", "timestamptz"})
+# Whoever may create functions in a schema of the search path could have theirs called for PostgreSQL's own where no
+# overload fits exactly (CVE-2018-1058). So names are qualified, and operators are given two values of one type.
 _COLUMNS: Final = (
-    "SELECT attname, typname, quote_ident(attname) FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid "
-    "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+    "SELECT attname, coalesce(base.typname, own.typname), pg_catalog.quote_ident(attname::pg_catalog.text) "
+    "FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_type AS own ON own.oid = atttypid "
+    "LEFT JOIN pg_catalog.pg_type AS base ON base.oid = own.typbasetype "
+    "WHERE attrelid = %s::pg_catalog.regclass::pg_catalog.oid AND attnum > 0::pg_catalog.int2 AND NOT attisdropped "
+    "ORDER BY attnum"
 )
 
 
@@ -60,8 +68,12 @@ def bring(address: str, here: Path) -> None:
         query = f"SELECT {', '.join(words for words, _ in asked)} FROM {name}"
         with connection.cursor(name="assay") as cursor, pq.ParquetWriter(here, schema) as writer:
             cursor.execute(query)
-            while rows := cursor.fetchmany(ROWS):
-                writer.write_batch(_batch(rows, schema))
+            wanted = 1
+            while rows := cursor.fetchmany(wanted):
+                batch = _batch(rows, schema)
+                writer.write_batch(batch)
+                fit = len(rows) * MOST_BYTES // max(batch.nbytes, 1)
+                wanted = max(1, min(_GROWTH * wanted, fit, ROWS))
 
 
 def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
@@ -76,7 +88,7 @@ def _found(connection: psycopg.Connection[Any], table: str, address: str) -> str
     for said in (table, '"' + table.replace('"', '""') + '"'):
         try:
             with connection.transaction():
-                row = connection.execute("SELECT to_regclass(%s)::text", (said,)).fetchone()
+                row = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", (said,)).fetchone()
         except (psycopg.DataError, psycopg.ProgrammingError):
             continue  # no name in PostgreSQL's own words
         if row is not None and row[0] is not None:
@@ -93,17 +105,18 @@ def _asked(kind: str, x: str) -> tuple[str, pa.DataType]:  # noqa: PLR0911 - a t
         return f"{x}::float8", pa.float64()
     if kind == "numeric":  # an error where no double holds it, unless it is asked for like this
         huge = f"WHEN {x} = 'NaN' THEN 'NaN'::float8 WHEN abs({x}) > 1e308 THEN sign({x})::float8 * 'Infinity'::float8"
-        return f"CASE {huge} WHEN {x} <> 0 AND abs({x}) < 1e-307 THEN 0 ELSE {x}::float8 END", pa.float64()
+        return f"CASE {huge} WHEN {x} <> 0.0 AND abs({x}) < 1e-307 THEN 0 ELSE {x}::float8 END", pa.float64()
     if kind == "bool":
         return x, pa.bool_()
     if kind in _TIMES:
         near = f"isfinite({x}) AND {x} >= '0001-01-01' AND {x} < '9999-12-31'"
         zone = None if kind == "timestamp" else "UTC"
-        return f"CASE WHEN {near} THEN (extract(epoch FROM {x}) * 1000000)::int8 END", pa.timestamp("us", zone)
+        micros = f"(extract(epoch FROM {x}) OPERATOR(pg_catalog.*) 1000000)::int8"
+        return f"CASE WHEN {near} THEN {micros} END", pa.timestamp("us", zone)
     if kind in _DOUBLES:
-        return f"CASE WHEN coalesce(array_ndims({x}), 1) = 1 THEN {x}::float8[] END", pa.list_(pa.float64())
+        return f"CASE WHEN coalesce(pg_catalog.array_ndims({x}), 1) = 1 THEN {x}::float8[] END", pa.list_(pa.float64())
     if kind in {"vector", "halfvec"}:  # of pgvector
-        return f"string_to_array(trim(BOTH '[]' FROM {x}::text), ',')::float8[]", pa.list_(pa.float64())
+        return f"pg_catalog.string_to_array(trim(BOTH '[]' FROM {x}::text), ',')::float8[]", pa.list_(pa.float64())
     return f"{x}::text", pa.string()
 
 
@@ -114,10 +127,13 @@ def _connected(address: str, where: str) -> Iterator[psycopg.Connection[Any]]:
         import psycopg
     except ModuleNotFoundError as err:
         raise MissingExtraError("tables in PostgreSQL", "postgres") from err
+    patient = _patient(where)
+    if patient is None:  # raised here, where no error stands behind it that quotes the whole address
+        raise TableError(
+            f"{shown(address)} is no address that PostgreSQL reads: write / # ? @ in a name or a password as %2F %23 "
+            "%3F %40, or better leave the password to PGPASSWORD or ~/.pgpass"
+        )
     try:
-        patient = psycopg.conninfo.make_conninfo(where)
-        if "connect_timeout" not in psycopg.conninfo.conninfo_to_dict(where):
-            patient = psycopg.conninfo.make_conninfo(where, connect_timeout=10)
         with psycopg.connect(patient) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
@@ -128,6 +144,19 @@ def _connected(address: str, where: str) -> Iterator[psycopg.Connection[Any]]:
         raise TableError(f"cannot read {shown(address)}: {_reason(err)}") from err
     except OSError as err:
         raise TableError(f"cannot keep {shown(address)} for reading: {err.strerror}") from err
+
+
+def _patient(where: str) -> str | None:
+    """The address with an end to waiting, unless it says one; None where it is none."""
+    import psycopg
+
+    try:
+        told = psycopg.conninfo.conninfo_to_dict(where)
+        if "@" in str(told.get("host", "")):  # the end of a password with @ in it
+            return None
+        return psycopg.conninfo.make_conninfo(where, connect_timeout=told.get("connect_timeout", 10))
+    except psycopg.Error:
+        return None
 
 
 def _reason(err: Exception) -> str:

@@ -42,6 +42,8 @@ def bring(address: str, *, since: datetime | None = None, until: datetime | None
     bucket, _, key = address.removeprefix(S3).partition("/")
     if not bucket:
         raise TableError(f"{shown(address)} names no bucket: write s3://BUCKET/KEY")
+    if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):  # boto3 would quote it, key and all
+        raise TableError(f"{shown(address)} holds a key: who asks is said in boto3's environment, never in an address")
     with _LOCK, _asking(address) as client:
         listed = dict(_listed(client, bucket, key))
         if not listed:
