@@ -6,15 +6,16 @@ are settled over all rows first, and a line that does not fit is an error.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import glob
 import os
 import re
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -172,17 +173,25 @@ def connect() -> duckdb.DuckDBPyConnection:
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     """The database of this process; to open one takes longer than to count a thousand rows. A fork opens its own."""
-    spill = Path(tempfile.gettempdir()) / f"assay-spill-{process}"  # made only when memory is short
+    # Rows that memory does not hold are written here: DuckDB's own folder would be read by everybody on this machine.
+    spill = tempfile.mkdtemp(prefix="assay-spill-")
+    atexit.register(_leave, process, spill)
     opened = duckdb.connect(
         ":memory:",
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "enable_external_file_cache": "false",  # it would hold a file's rows as long as there is memory
-            "temp_directory": str(spill),
+            "temp_directory": spill,
             "memory_limit": f"{MEMORY_MB + THREAD_MB * (os.cpu_count() or 1)}MB",
         },
     )
     # A fork that closed its copy would wait for threads that it has not: there, it is never closed.
     os.register_at_fork(after_in_child=partial(ctypes.pythonapi.Py_IncRef, ctypes.py_object(opened)))
     return opened
+
+
+def _leave(process: int, folder: str) -> None:
+    """Take the folder away when its process ends; a fork of it does not."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
