@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from tests.spark_server import spark_server
 
 from assay.engines.base import (
     MISSING,
@@ -40,14 +42,25 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 EVIL = 'a"; drop table x; --'
 
 
+CONNECT = "spark connect"
+
+
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group("spark")] if name == "spark" else [])
-        for name in sorted(ENGINES)
+        pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group("spark")] if "spark" in name else [])
+        for name in sorted({*ENGINES, CONNECT})
     ]
 )
 def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == CONNECT:
+        return find(f"spark {request.getfixturevalue('connect')}")
     return find("spark local[2]" if request.param == "spark" else request.param)
+
+
+@pytest.fixture(scope="module")
+def connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with spark_server(tmp_path_factory.mktemp("spark")) as address:
+        yield address
 
 
 def days(n: int) -> tuple[datetime, ...]:

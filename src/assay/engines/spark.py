@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import tempfile
-import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,8 +30,9 @@ from assay.engines.base import (
 from assay.engines.bringing import at_hand
 from assay.engines.landing import UNREAD, Landed, Landing, land
 from assay.engines.memory import HERE
+from assay.engines.spark_sessions import functions_of, session_at
 from assay.engines.spark_sql import dialect, type_of, widened
-from assay.engines.spark_tables import is_sparks, taken
+from assay.engines.spark_tables import is_sparks, quoted, taken
 from assay.engines.sql import Columns, family_of, micros, number, present
 from assay.engines.times import to_micros
 from assay.errors import MissingExtraError, TableError
@@ -43,29 +40,10 @@ from assay.errors import MissingExtraError, TableError
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-SETTINGS: Final = {
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "true",
-    "spark.sql.caseSensitive": "true",
-    "spark.sql.legacy.parquet.nanosAsLong": "true",
-    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
-    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
-}
-"""What answers depend on; set in a session of our own."""
-LOCAL: Final = {
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "2",
-}
-"""A session on this machine opens no port to others."""
 SETS_PER_QUERY: Final = 20
 """Spark repeats each row for each grouping set, and compiles no statement that is longer."""
 
 _SAID = re.compile(r"assay: (.*?)(?: SQLSTATE.*)?$", re.MULTILINE)
-_STARTING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +191,7 @@ class Spark:
             at_hand(source, since=since, until=until) as here,
         ):
             landing = None if is_sparks(source) else land(here, Path(folder), since=since, until=until)
-            with _blaming(source):
-                session = _session(self._address)
+            with _blaming(source), session_at(self._address) as session:
                 view = f"assay_{Path(folder).name.rpartition('-')[2]}"
                 if landing is None:
                     landing, columns, frame = taken(session, source, view)
@@ -226,37 +203,6 @@ class Spark:
                 finally:
                     session.catalog.dropTempView(view)
                     session.catalog.dropGlobalTempView(view)
-
-
-def _session(address: str) -> SparkSession:
-    """A session of our own beside the one that runs, or the one that the address says."""
-    try:
-        from pyspark.sql import SparkSession
-    except ModuleNotFoundError as err:
-        raise MissingExtraError("the engine spark", "spark") from err
-    with _STARTING, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # about pandas, which is not used
-        if address.startswith("sc://"):
-            session = SparkSession.builder.remote(address).create()
-        else:
-            session = (SparkSession.getActiveSession() or _started(address or "local[*]")).newSession()
-    for name, value in SETTINGS.items():
-        session.conf.set(name, value)
-    return session
-
-
-def _started(master: str) -> SparkSession:
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master(master).appName("assay").config("spark.ui.showConsoleProgress", "false")
-    if master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        for name, value in LOCAL.items():
-            builder = builder.config(name, value)
-    running: SparkSession = builder.getOrCreate()
-    running.sparkContext.setLogLevel("OFF")  # its log shows values of records; errors reach us as exceptions
-    return running
 
 
 def _read(session: SparkSession, landing: Landing) -> tuple[Columns, DataFrame]:
@@ -297,18 +243,17 @@ def _group(
     readable: Mapping[str, str],
 ) -> DataFrame:
     """Files that look the same, in the columns of all files."""
-    from pyspark.sql import functions
-    from pyspark.sql.types import StructField, StructType, _parse_datatype_string
-
+    functions = functions_of(session)
     read = {name: had for name, had in types.items() if name in readable and widened("x", had, readable[name])}
-    schema = StructType([StructField(name, _parse_datatype_string(had)) for name, had in read.items()])
+    schema = ", ".join(f"{quoted(name)} {had}" for name, had in read.items())
     frame = session.read.schema(schema).parquet(*paths)
     place = frame.metadataColumn("_metadata")
 
     def column(number: int, name: str) -> Column:
         if name not in read:
-            return functions.lit(None).cast(wanted[name]).alias(f"c{number}")
-        found = frame["`" + name.replace("`", "``") + "`"]
+            nothing: Column = functions.lit(None)
+            return nothing.cast(wanted[name]).alias(f"c{number}")
+        found: Column = frame[quoted(name)]
         if read[name] == "string":  # DuckDB refuses text that is none; so does this
             found = functions.validate_utf8(found)
         return found.cast(wanted[name]).alias(f"c{number}")

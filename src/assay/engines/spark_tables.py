@@ -9,6 +9,7 @@ from assay.engines.addresses import TABLE
 from assay.engines.base import Source
 from assay.engines.files import refuse_twins
 from assay.engines.landing import Landing
+from assay.engines.spark_sessions import functions_of
 from assay.engines.spark_sql import dialect
 from assay.engines.sql import Columns, family_of
 from assay.errors import TableError
@@ -36,6 +37,11 @@ TYPES: Final = {
 _TEXTS: Final = re.compile(r"(var)?char\(\d+\)")
 _DECIMALS: Final = re.compile(r"decimal\(\d+,\d+\)")
 _ARRAYS: Final = re.compile(r"array<(.+)>")
+
+
+def quoted(name: str) -> str:
+    """A column's name as Spark reads it, whatever it holds."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def is_sparks(source: Source) -> bool:
@@ -106,8 +112,7 @@ def taken(session: SparkSession, source: Source, view: str) -> tuple[Landing, Co
     Raises:
         TableError: When it cannot be read here, or two columns cannot be told apart.
     """
-    from pyspark.sql import functions
-
+    functions = functions_of(session)
     given = frame_of(session, source, view)
     types, landing = described(given)
     refused = {name: f"holds {kind} values" for name, kind in types.items() if landing.types[name] == "STRUCT"}
@@ -116,10 +121,13 @@ def taken(session: SparkSession, source: Source, view: str) -> tuple[Landing, Co
 
     def column(name: str) -> Column:
         if name in refused:
-            return functions.lit(None).cast("string").alias(names[name])
-        found = given["`" + name.replace("`", "``") + "`"]
+            nothing: Column = functions.lit(None)
+            return nothing.cast("string").alias(names[name])
+        found: Column = given[quoted(name)]
         kind = "string" if types[name] == "void" else types[name]
-        return (functions.validate_utf8(found) if kind == "string" else found).cast(kind).alias(names[name])
+        if kind == "string":
+            found = functions.validate_utf8(found)
+        return found.cast(kind).alias(names[name])
 
     place = functions.monotonically_increasing_id().alias("r")
     frame = given.select(*(column(name) for name in types), functions.lit(0).alias("f"), place)
