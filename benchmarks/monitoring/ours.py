@@ -12,7 +12,7 @@ from results import Record, Work
 from streams import Change, Nature, Stream
 
 from assay.monitoring.alarms import Alarm
-from assay.monitoring.detectors.base import SENSITIVE, Floors
+from assay.monitoring.floors import SENSITIVE, Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import WindowCounts
 

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from assay.cli.main import VERBS
+from assay.monitoring.floors import Floors
 from assay.project import config
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -39,6 +40,7 @@ TABLES = {
     "[models.NAME.training]": config.Training,
     "[models.NAME.predictions]": config.Predictions,
     "[models.NAME.monitor]": config.Monitoring,
+    "[models.NAME.monitor.floors]": Floors,
     "[models.NAME.clients]": config.Clients,
     "[models.NAME.policy]": config.PolicyTable,
     "[alerts]": config.Alerts,

@@ -9,8 +9,9 @@ from tests.unit.monitoring.drifting import DriftingStream
 from assay.errors import ConfigError
 from assay.inference.evidence import over_look_backs
 from assay.inference.natural import learn
-from assay.monitoring.detectors.base import Detector, Floors, View, Watcher
+from assay.monitoring.detectors.base import Detector, View, Watcher
 from assay.monitoring.detectors.shelf import DETECTORS, built_in, find
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import SignalSpec
 
 SIGNALS = (

@@ -15,11 +15,13 @@ from assay.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from assay.monitoring.alarms import Alarm
+    from assay.monitoring.floors import Floors
     from assay.monitoring.learning import Task
     from assay.monitoring.monitor import Evaluation
     from assay.monitoring.schema import PredictionSchema
 
 COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency", "error", "query")
+FLOORS = ("default", "sensitive")
 TASKS = ("classification", "regression", "ranking", "binary")
 
 
@@ -51,6 +53,9 @@ TASKS = ("classification", "regression", "ranking", "binary")
 @click.option("--engine", default="duckdb", show_default=True, help="Ad hoc: what counts; spark for table:NAME.")
 @click.option("--window", default="1d", show_default=True, help="Ad hoc: 7d, 12h, 1000rows.")
 @click.option("--false-alarm-every", default="1y", show_default=True, help="Ad hoc: the budget over all signals.")
+@click.option(
+    "--floors", type=click.Choice(FLOORS), default=FLOORS[0], show_default=True, help="Ad hoc: how much matters."
+)
 @click.option(
     "--random-split",
     is_flag=True,
@@ -95,6 +100,7 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     from assay.engines.bringing import at_hand
     from assay.engines.shelf import find as find_engine
     from assay.monitoring.adhoc import monitor_tables
+    from assay.monitoring.floors import FLOORS as NAMED
     from assay.storage.clock import parse_span
 
     for word in ("reference", "current", "time", "prediction"):
@@ -117,6 +123,7 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
             false_alarm_every=parse_span(str(options["false_alarm_every"])),
             now=now(),
             task=cast("Task", options["task"]),
+            floors=NAMED[str(options["floors"])],
             random_split=bool(options["random_split"]),
         )
 
@@ -193,12 +200,19 @@ def _object(
     }
 
 
+def _floors(floors: Floors) -> str:
+    """Which floors are not the default."""
+    usual = type(floors)().to_json()
+    own = [f"{word} {value:g}" for word, value in floors.to_json().items() if value != usual[word]]
+    return f"; floors of its own: {', '.join(own)}" if own else ""
+
+
 def _say(name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: Sequence[Finding]) -> None:
     budget = evaluation.budget
     click.echo(
         f"{name}: {evaluation.windows} windows, {budget.signals} signals, "
         f"{len(alarms)} new alarm{'' if len(alarms) == 1 else 's'}; at most one false alarm in "
-        f"{budget.windows_per_alarm:,.0f} windows is to be expected"
+        f"{budget.windows_per_alarm:,.0f} windows is to be expected{_floors(budget.floors)}"
     )
     if alarms:
         rows = [(a.window[:10], a.since[:10], a.signal, f"{a.size:+.3f}", a.detail) for a in alarms]

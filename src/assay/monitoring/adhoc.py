@@ -9,6 +9,7 @@ from assay.engines.base import Engine, Source
 from assay.engines.bringing import at_hand
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
+from assay.monitoring.floors import Floors
 from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
@@ -26,6 +27,7 @@ def monitor_tables(
     false_alarm_every: timedelta | None,
     now: datetime,
     task: Task = "classification",
+    floors: Floors | None = None,
     random_split: bool = False,
 ) -> Evaluation:
     """Learn a baseline from one table and judge another by it.
@@ -39,6 +41,7 @@ def monitor_tables(
         false_alarm_every: Time between false alarms over all signals together; None for a year.
         now: When this happens.
         task: Whether predictions are classes, numbers, scores that rank, or scores of one of two classes.
+        floors: How much change does not matter.
         random_split: A reference that lies between the current rows in time is meant so.
 
     Raises:
@@ -54,7 +57,7 @@ def monitor_tables(
         counted = count(
             engine, later, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
         )
-        evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every)
+        evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every, floors=floors)
         series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
         return replace(
             evaluation, series=series, findings=(*told, *baseline.findings, *counted.findings, *evaluation.findings)

@@ -12,7 +12,7 @@ from assay.inference.evidence import IDLE, LOOK_BACKS
 from assay.inference.natural import Floats
 from assay.inference.sequence import rate_sequence
 from assay.monitoring.alarms import design_of, strongest_start
-from assay.monitoring.detectors.base import Floors
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.summary import Interval
 from assay.monitoring.walk import Opening

@@ -20,9 +20,10 @@ import numpy as np
 from assay.inference.candidates import NONE, RANKS, WEIGHTS, choose, chosen_log_evidence, upper_limits
 from assay.inference.evidence import LOOK_BACKS, Watch, cap_of, paths
 from assay.inference.natural import Floats, Ints, Natural, learn
-from assay.monitoring.detectors.base import Floors, View
+from assay.monitoring.detectors.base import View
 from assay.monitoring.detectors.fixed import askable, limit_of
 from assay.monitoring.detectors.rate import Rate, floor_of
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import Reference, SignalSpec, WindowCounts, counts_of
 from assay.monitoring.walk import Opening
 from assay.monitoring.watching import Frame, Part, Watched

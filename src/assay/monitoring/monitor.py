@@ -19,8 +19,8 @@ from assay.inference.natural import CLAIMABLE, COMFORTABLE, LEARNABLE
 from assay.monitoring.alarms import Alarm, describe
 from assay.monitoring.clock import DAY, span_of
 from assay.monitoring.course import Course, courses, standing
-from assay.monitoring.detectors.base import Floors
 from assay.monitoring.discovery import SPEC, names, search, searched
+from assay.monitoring.floors import Floors
 from assay.monitoring.portrait import Shape, shapes, tolerances
 from assay.monitoring.signals import Reference, WindowCounts
 from assay.monitoring.silence import silent_ones
@@ -43,11 +43,13 @@ class Budget:
         false_alarm_every: Time between false alarms over all signals together, in expectation.
         windows_per_alarm: The same in windows, at least 10: the evidence an alarm needs.
         signals: How many signals share it.
+        floors: How much change does not matter.
     """
 
     false_alarm_every: timedelta
     windows_per_alarm: float
     signals: int
+    floors: Floors = field(default_factory=Floors)
 
     def to_json(self) -> dict[str, object]:
         """The budget as ``assay monitor --json`` prints it; the time in seconds."""
@@ -55,6 +57,7 @@ class Budget:
             "false_alarm_every": self.false_alarm_every.total_seconds(),
             "windows_per_alarm": self.windows_per_alarm,
             "signals": self.signals,
+            "floors": self.floors.to_json(),
         }
 
 
@@ -125,7 +128,7 @@ def evaluate(
     floors = floors or Floors()
     judged = tuple(s for s in reference.specs if s.kind != "cells" and not (by_rows and s.kind == "volume"))
     specs = (*judged, SPEC) if searched(reference.specs) else judged
-    budget = _budget(span, false_alarm_every, windows_per_alarm, len(specs))
+    budget = _budget(span, false_alarm_every, windows_per_alarm, len(specs), floors)
     ordered = tuple(sorted(windows, key=lambda w: (w.start, w.end)))
     weight, limit = weights(specs), budget.windows_per_alarm
     length = None if by_rows else span
@@ -152,7 +155,7 @@ def evaluate(
     )
 
 
-def _budget(span: timedelta, every: timedelta | None, limit: float | None, signals: int) -> Budget:
+def _budget(span: timedelta, every: timedelta | None, limit: float | None, signals: int, floors: Floors) -> Budget:
     if every is not None and limit is not None:
         raise ConfigError("give false_alarm_every or windows_per_alarm, not both")
     if limit is None:
@@ -162,7 +165,7 @@ def _budget(span: timedelta, every: timedelta | None, limit: float | None, signa
         limit = every / span
     if not limit > 0:
         raise ConfigError(f"the budget is {limit:.2f} windows per false alarm, it must be more than 0: widen it")
-    return Budget(every if every is not None else span * limit, max(limit, FEWEST_WINDOWS), signals)
+    return Budget(every if every is not None else span * limit, max(limit, FEWEST_WINDOWS), signals, floors)
 
 
 def _about_baseline(reference: Reference) -> tuple[Finding, ...]:

@@ -19,8 +19,8 @@ from assay.inference.seasons import Calendar
 from assay.inference.trend import MISTAKEN, find_trend, limit_of
 from assay.monitoring.calendar import Cycle, calendar_of
 from assay.monitoring.clock import DAY, span_of
-from assay.monitoring.detectors.base import Floors
 from assay.monitoring.detectors.rate import floor_of
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import Reference, SignalSpec, counts_of
 from assay.monitoring.watching import Kind, carried, kinds_of
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from assay.inference.natural import Floats
 from assay.monitoring.alarms import Alarm
-from assay.monitoring.detectors.base import Floors
 from assay.monitoring.detectors.mean import bin_values
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.summary import Interval, figures
 from assay.monitoring.watching import Watched

@@ -14,6 +14,7 @@ from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
+from assay.monitoring.floors import Floors
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_baseline, load_windows, record, weight
@@ -57,6 +58,7 @@ def run(
     *,
     now: datetime,
     false_alarm_every: timedelta | None = None,
+    floors: Floors | None = None,
     since: datetime | None = None,
     recounted: int = RECOUNTED,
     actor: str = "assay",
@@ -70,6 +72,7 @@ def run(
         model: The model's name.
         now: The reading of the clock.
         false_alarm_every: Time between false alarms over all signals together; None for a year.
+        floors: How much change does not matter.
         since: Where its windows begin, a deployment for example; None begins with the first row.
         recounted: How many of the newest windows are counted again.
         actor: Who runs it.
@@ -96,7 +99,7 @@ def run(
             since=since,
         )
     windows = merge(known, counted.windows)
-    said = evaluate(baseline, windows, false_alarm_every=false_alarm_every)
+    said = evaluate(baseline, windows, false_alarm_every=false_alarm_every, floors=floors)
     said = replace(said, series=with_estimates(said.series, windows, baseline.calibration))
     kept = record(database, model=model, baseline=baseline, evaluation=said, windows=windows, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))

@@ -15,8 +15,9 @@ from assay.inference.seasons import Calendar, Step, clear, learn_steps
 from assay.inference.trend import without_trend
 from assay.monitoring.calendar import Cycle, calendar_of, cycles_of, told
 from assay.monitoring.clock import DAY
-from assay.monitoring.detectors.base import Detector, Floors, View, Watcher
+from assay.monitoring.detectors.base import Detector, View, Watcher
 from assay.monitoring.detectors.shelf import built_in
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import Reference, SignalSpec, WindowCounts, counts_of
 
 

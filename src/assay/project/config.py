@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assay.engines.addresses import ELSEWHERE
 from assay.errors import ConfigError
+from assay.monitoring.floors import FLOORS, SHARES, Floors
 from assay.project.toml_keys import Keys, near
 
 FILE_NAME = "assay.toml"
@@ -61,11 +62,13 @@ class Monitoring:
     Attributes:
         window: ``"1d"``, or ``"1000rows"``.
         false_alarm_every: Mean time between false alarms over all signals of the model together.
+        floors: How much change does not matter.
         replay_limit: How long one run waits for a known-good copy, opening it and all answers together.
     """
 
     window: str = "1d"
     false_alarm_every: timedelta = timedelta(days=365)
+    floors: Floors = field(default_factory=Floors)
     replay_limit: timedelta = timedelta(minutes=10)
 
 
@@ -301,10 +304,23 @@ def _monitoring(data: Mapping[str, object], where: str) -> Monitoring:
     monitor = Monitoring(
         window=keys.window("window", default.window),
         false_alarm_every=keys.span("false_alarm_every", default.false_alarm_every),
+        floors=_floors(keys, where),
         replay_limit=keys.span("replay_limit", default.replay_limit),
     )
     keys.nothing_else()
     return monitor
+
+
+def _floors(monitor: Keys, where: str) -> Floors:
+    """A name for all of them, or a table of those that are not the default."""
+    given = monitor.table_or_one_of("floors", tuple(FLOORS))
+    if isinstance(given, str):
+        return FLOORS[given]
+    keys, default = Keys(given, f"{where.removesuffix(']')}.floors]"), Floors()
+    shares = {word: keys.share(word, getattr(default, word)) for word in SHARES}
+    floors = Floors(**shares, one_window=keys.flag("one_window"))
+    keys.nothing_else()
+    return floors
 
 
 def _clients(data: Mapping[str, object], where: str) -> Clients:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import lru_cache
 
 from assay.monitoring import store as monitoring
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import WindowCounts
+from assay.project.config import Monitoring
 from assay.project.project import Project
 
 
@@ -20,18 +20,17 @@ def portrait(project: Project, name: str) -> Evaluation | None:
     windows = monitoring.load_windows(project.state, name, baseline.digest)
     if not windows:
         return None
-    every = project.config.model(name).monitor.false_alarm_every.total_seconds()
-    return _judged(_Same(baseline, windows, every))
+    return _judged(_Same(baseline, windows, project.config.model(name).monitor))
 
 
 class _Same:
     """Counts that are the same judge the same: what a judgement may be remembered by."""
 
-    def __init__(self, baseline: Baseline, windows: tuple[WindowCounts, ...], every_s: float) -> None:
+    def __init__(self, baseline: Baseline, windows: tuple[WindowCounts, ...], by: Monitoring) -> None:
         self.baseline = baseline
         self.windows = windows
-        self.every_s = every_s
-        self._key = (baseline.digest, every_s, tuple((one.start, monitoring.weight(one)) for one in windows))
+        self.by = by
+        self._key = (baseline.digest, by, tuple((one.start, monitoring.weight(one)) for one in windows))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and self._key == other._key
@@ -42,4 +41,5 @@ class _Same:
 
 @lru_cache(maxsize=16)
 def _judged(same: _Same) -> Evaluation:
-    return evaluate(same.baseline, same.windows, false_alarm_every=timedelta(seconds=same.every_s))
+    by = same.by
+    return evaluate(same.baseline, same.windows, false_alarm_every=by.false_alarm_every, floors=by.floors)

@@ -76,6 +76,24 @@ class Keys:
             raise self._wrong(key, value, " or ".join(repr(choice) for choice in choices))
         return value
 
+    def table_or_one_of(self, key: str, choices: tuple[str, ...]) -> Mapping[str, object] | str:
+        """A table, or one of some words; the first when it is not there."""
+        return self.table(key) if isinstance(self._get(key), Mapping) else self.one_of(key, choices)
+
+    def flag(self, key: str) -> bool:
+        """True or false; false when it is not there."""
+        value = self._get(key)
+        if not isinstance(value, bool | None):
+            raise self._wrong(key, value, "true or false")
+        return bool(value)
+
+    def share(self, key: str, default: float) -> float:
+        """A number from 0 that is below 1."""
+        value = self.number(key)
+        if value is not None and value >= 1:
+            raise self._wrong(key, value, "a share from 0 and below 1")
+        return default if value is None else value
+
     def count(self, key: str, default: int = 0) -> int:
         """A whole number from 0."""
         value = self._get(key)

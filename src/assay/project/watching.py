@@ -158,6 +158,7 @@ def _monitor_beside(
         name,
         now=now,
         false_alarm_every=model.monitor.false_alarm_every,
+        floors=model.monitor.floors,
         since=live.since if live else None,
         actor=project.actor,
     )
@@ -238,7 +239,8 @@ def diagnose_model(project: Project, name: str, *, now: datetime) -> Diagnosis:
     baseline = baseline_of(project, name, now=now)
     model = project.config.model(name)
     known = monitoring.load_windows(project.state, name, baseline.digest)
-    evaluation = evaluate(baseline, known, false_alarm_every=model.monitor.false_alarm_every)
+    by = model.monitor
+    evaluation = evaluate(baseline, known, false_alarm_every=by.false_alarm_every, floors=by.floors)
     with Copies(project, model, deployments(project.state, name), now) as copies:
         live = live_at(project.state, name, now)
         copies.start(live.root if live else None)  # it opens while rows are read

@@ -38,6 +38,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "reference": reference,
         "calm": calm,
         "worse": predicted(6, start=LATER, seed=3, wrong=0.6),
+        "day": predicted(1, start=LATER, seed=3, wrong=0.6),
         "empty": calm.slice(0, 0),
         "unpredicted": calm.drop_columns(["pred"]),
         "unlabelled": calm.drop_columns(["y"]),
@@ -89,6 +90,17 @@ def test_a_fall_is_an_alarm_with_exit_code_1() -> None:
     spoken = typed(*ad_hoc("reference.csv", "worse.csv", "--window", "40rows", "--feature", "a"))
     assert spoken.code == 1
     assert "error" in spoken.out
+
+
+@pytest.mark.usefixtures("here")
+def test_without_floors_one_window_may_do_and_the_answer_says_so() -> None:
+    patient = ad_hoc("reference.csv", "day.csv")
+    assert typed(*patient).code == 0
+    assert "floors" not in typed(*patient).out
+    answer = typed(*patient, "--floors", "sensitive", "--json")
+    assert answer.code == 1
+    assert answer.data["budget"]["floors"]["one_window"] is True  # type: ignore[index]
+    assert "floors of its own: rate_relative 0, rate_points 0, " in typed(*patient, "--floors", "sensitive").out
 
 
 @pytest.mark.usefixtures("here")

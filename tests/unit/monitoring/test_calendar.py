@@ -10,7 +10,7 @@ from tests.unit.monitoring.drifting import MONDAY
 
 from assay.monitoring.calendar import calendar_of, cycles_of, told
 from assay.monitoring.clock import DAY
-from assay.monitoring.detectors.base import Floors
+from assay.monitoring.floors import Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.watching import carried, frame_of, watch

@@ -20,8 +20,8 @@ from assay.errors import BaselineError, ConfigError
 from assay.inference.candidates import NONE, choose
 from assay.monitoring.adhoc import monitor_tables
 from assay.monitoring.baseline import Baseline
-from assay.monitoring.detectors.base import SENSITIVE
 from assay.monitoring.discovery import candidates, searched
+from assay.monitoring.floors import SENSITIVE
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import Axis, SignalSpec, WindowCounts

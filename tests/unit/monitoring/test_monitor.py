@@ -8,7 +8,7 @@ import pytest
 from tests.unit.monitoring.drifting import Change, DriftingStream, Normal
 
 from assay.errors import BaselineError, ConfigError
-from assay.monitoring.detectors.base import SENSITIVE, Floors
+from assay.monitoring.floors import SENSITIVE, Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import SignalSpec, WindowCounts
 
@@ -258,5 +258,5 @@ def test_it_is_one_json_object() -> None:
     read = json.loads(json.dumps(result.to_json()))
     assert read["windows"] == 8
     assert set(read["alarms"][0]) >= {"signal", "slice", "window", "since", "size", "interval", "log_e"}
-    assert set(read["budget"]) == {"false_alarm_every", "windows_per_alarm", "signals"}
+    assert set(read["budget"]) == {"false_alarm_every", "windows_per_alarm", "signals", "floors"}
     assert json.loads(json.dumps([s.to_json() for s in result.series]))[0]["rows"] == live[0].rows

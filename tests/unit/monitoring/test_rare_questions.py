@@ -12,7 +12,7 @@ import pytest
 from tests.unit.monitoring.drifting import MONDAY, Floats, Normal
 
 from assay.monitoring.clock import DAY
-from assay.monitoring.detectors.base import Floors
+from assay.monitoring.floors import Floors
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.watching import frame_of, watch

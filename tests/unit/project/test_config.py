@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.small_project import CONFIG
 
 from assay.errors import ConfigError
+from assay.monitoring.floors import SENSITIVE, Floors
 from assay.project.config import ProjectConfig, find, parse, read
 
 ROOT = Path("/somewhere")
@@ -81,6 +82,23 @@ MISTAKES = {
         MODEL + "[models.spam.monitor]\nwindow = 'daily'",
         "[models.spam.monitor] window is 'daily', a span (1d, 6h)",
     ),
+    "unknown floors": (
+        MODEL + "[models.spam.monitor]\nfloors = 'low'",
+        "[models.spam.monitor] floors is 'low', 'default' or 'sensitive' is wanted",
+    ),
+    "a number of floors": (MODEL + "[models.spam.monitor]\nfloors = 0.1", "floors is 0.1, text in quotes"),
+    "a floor that is no share": (
+        MODEL + "[models.spam.monitor.floors]\nrate_relative = 1",
+        "[models.spam.monitor.floors] rate_relative is 1.0, a share from 0 and below 1 is wanted",
+    ),
+    "a misspelt floor": (
+        MODEL + "[models.spam.monitor.floors]\nrate_points = 0.01\nmeans = 0.1",
+        "[models.spam.monitor.floors] has the unknown key 'means' (did you mean 'mean'?)",
+    ),
+    "a floor that is no word of two": (
+        MODEL + "[models.spam.monitor.floors]\none_window = 'yes'",
+        "[models.spam.monitor.floors] one_window is 'yes', true or false is wanted",
+    ),
     "a policy without signers": (MODEL + "[models.spam.policy]\napprovals = 1", "[models.spam.policy] names no signer"),
     "a way out in a name": (
         '[models."../../etc"]\npath = "m"',
@@ -98,6 +116,16 @@ def test_a_mistake_is_one_sentence_that_names_table_and_key(text: str, sentence:
         of(text)
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 2
+
+
+def test_floors_are_a_name_or_those_that_are_not_the_default() -> None:
+    def floors(text: str) -> Floors:
+        return of(MODEL + text).model("spam").monitor.floors
+
+    assert floors("") == Floors()
+    assert floors("[models.spam.monitor]\nfloors = 'sensitive'") == SENSITIVE
+    own = floors("[models.spam.monitor.floors]\nmean = 0\nrate_points = 0.02\none_window = true")
+    assert own == Floors(mean=0.0, rate_points=0.02, one_window=True)
 
 
 def test_a_whole_file_becomes_values_with_absolute_paths() -> None:

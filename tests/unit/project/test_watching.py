@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from tests.small_project import REFERENCE_DAYS, ROWS_A_DAY, TODAY, Small, build
+from tests.small_project import CONFIG, REFERENCE_DAYS, ROWS_A_DAY, TODAY, Small, build
 
 from assay.errors import BaselineError, ConfigError, VerificationError
+from assay.monitoring.floors import SENSITIVE
 from assay.monitoring.store import load_windows
 from assay.project.curves import curves, levels
 from assay.project.health import last_diagnosis, project_health
+from assay.project.portraits import portrait
 from assay.project.reference import reference_table
 from assay.project.watching import Watched, baseline_of, diagnose_model, learn_baseline, monitored_models
 
@@ -87,6 +89,19 @@ def test_curves_have_every_window_and_the_level_of_the_baseline(watched: tuple[S
 def test_the_diagnosis_on_demand_agrees(watched: tuple[Small, Watched, Watched]) -> None:
     small, _, _ = watched
     assert diagnose_model(small.project, "spam", now=END).verdict == "model-tampering"
+
+
+def test_the_floors_of_a_model_are_those_of_all_its_judgements(tmp_path: Path) -> None:
+    small = build(tmp_path, config=f"{CONFIG}\n[models.spam.monitor]\nfloors = 'sensitive'\n")
+    small.go_live()
+    small.serve(1, start=TODAY, shift=2.0)
+    found = small.project.monitor("spam", TODAY + DAY)
+    assert found.evaluation.budget.floors == SENSITIVE
+    assert found.new  # from one window
+    seen = portrait(small.project, "spam")
+    assert seen is not None
+    assert seen.alarms == found.evaluation.alarms
+    assert diagnose_model(small.project, "spam", now=TODAY + DAY).onset is not None
 
 
 def test_a_known_good_copy_that_was_tampered_with_is_said_and_not_opened(

@@ -12,37 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from assay.inference.natural import Floats, Ints, Natural
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import SignalSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Floors:
-    """How much change does not matter: nothing smaller raises an alarm; and how long one has to last.
-
-    Attributes:
-        rate_relative: Of a rate, as a share of it (of the smaller of rate and 1 - rate).
-        rate_points: Of a rate, in share points; the larger of the two counts.
-        distribution: Of a distribution, in total variation.
-        mean: Of a mean, as a share of the range.
-        volume_relative: Of the number of rows, as a share of it.
-        one_window: A single window may do. Otherwise most questions need two at least: one odd day is no alarm.
-    """
-
-    rate_relative: float = 0.10
-    rate_points: float = 0.005
-    distribution: float = 0.02
-    mean: float = 0.005
-    volume_relative: float = 0.10
-    one_window: bool = False
-
-    def __post_init__(self) -> None:
-        values = (self.rate_relative, self.rate_points, self.distribution, self.mean, self.volume_relative)
-        if not all(0 <= x < 1 for x in values):
-            raise ValueError("floors are shares: each must be at least 0 and below 1")
-
-
-SENSITIVE = Floors(0.0, 0.0, 0.0, 0.0, 0.0, one_window=True)
-"""Every change matters, at once. Then the promise holds for streams that are as alike as their rows are independent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from assay.inference.natural import Floats, Natural
-from assay.monitoring.detectors.base import Floors, Question, View
+from assay.monitoring.detectors.base import Question, View
 from assay.monitoring.detectors.fixed import FixedWatcher, count, watch
+from assay.monitoring.floors import Floors
 from assay.monitoring.signals import SignalSpec
 
 
