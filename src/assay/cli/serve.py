@@ -36,6 +36,7 @@ def serve(*, host: str, port: int, no_tick: bool, otel: bool, folder: Path | Non
         import uvicorn
 
         from assay.dashboard.app import create_app
+        from assay.dashboard.patience import Patient
     except ImportError as err:
         raise MissingExtraError("assay serve", "serve") from err
     if folder:
@@ -56,7 +57,13 @@ def serve(*, host: str, port: int, no_tick: bool, otel: bool, folder: Path | Non
         loop.start()
     try:
         uvicorn.run(
-            create_app(project, token=token, clock=now), host=host, port=port, log_level="warning", proxy_headers=False
+            create_app(project, token=token, clock=now),
+            host=host,
+            port=port,
+            http=Patient,
+            ws="none",
+            log_level="warning",
+            proxy_headers=False,
         )
     finally:
         ended.set()
