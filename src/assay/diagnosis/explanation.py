@@ -19,6 +19,8 @@ HEADLINE: Mapping[str, str] = {
     "backdoor": "The signed model itself answers to a trigger: a backdoor that was trained into it",
     "unknown": "The cause cannot be told from the evidence at hand",
 }
+NATURAL = ("covariate-drift", "concept-drift")
+HALF = 0.5
 UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
 ACTIONS: Mapping[str, tuple[str, ...]] = {
@@ -123,13 +125,21 @@ def _what(
     if verdict == "intact":
         unjudged = next((item.missing for item in missing if item.name == "concept"), None)
         return f"{said}." if unjudged is None else f"{UNJUDGED} ({unjudged})."
-    said += f" ({probabilities[verdict]:.0%} sure)"
+    said += f" ({_sure(verdict, probabilities)})"
     if onset is not None:
         said += f", {'gradually since about' if gradual else 'since about'} {onset:%Y-%m-%d %H:%M} UTC"
     if slices and (scope == "local" or silent):
         said += f", mostly where {slices[0]['where']}"
         said += ", while the whole looks steady" if silent else ""
     return said + "."
+
+
+def _sure(verdict: str, probabilities: Mapping[str, float]) -> str:
+    """How sure; of two kinds of natural change that come together, also how sure one is of either."""
+    sure = f"{probabilities[verdict]:.0%} sure"
+    if verdict not in NATURAL or probabilities[verdict] >= HALF:
+        return sure
+    return f"{sure}; {sum(probabilities[name] for name in NATURAL):.0%} that it is natural, inputs or relation"
 
 
 def _why(verdict: str, force: Sequence[Evidence], missing: Sequence[Evidence]) -> str:

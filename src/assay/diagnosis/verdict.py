@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from assay.diagnosis.evidence.base import Evidence
-from assay.diagnosis.explanation import actions_for, explain
+from assay.diagnosis.explanation import NATURAL, actions_for, explain
 from assay.diagnosis.weights import Weights, shipped
 from assay.findings import Finding
 
@@ -35,6 +35,7 @@ DEFAULT_PRIORS: Mapping[str, float] = MappingProxyType(
     }
 )
 MAJORITY = 0.5
+TOGETHER = 2 / 3  # so likely that it is natural: then the likelier kind is named, though neither has the majority
 ALARMING = 0.05  # an attack this likely is worth waking somebody, when something fell or differs
 TOLERANCE = 0.02
 CALM = 4.0
@@ -126,9 +127,10 @@ def decide(
 ) -> Diagnosis:
     """Weigh the evidence.
 
-    Facts decide alone: other bytes, then outputs the signed copy would not have given. Otherwise all
-    measures together, by a multinomial logistic model, because they share the same errors and adding
-    up their likelihood ratios would count the same thing twice.
+    Facts decide alone: other bytes, then outputs the signed copy would not have given, then labels of one
+    kind alone that the answers contradict. Otherwise all measures together, by a multinomial logistic
+    model, because they share the same errors and adding up their likelihood ratios would count the same
+    thing twice.
 
     Args:
         evidence: What the shelf gathered.
@@ -143,7 +145,7 @@ def decide(
         probabilities = {name: (1 - FACT) * share for name, share in probabilities.items()}
         probabilities[fact] += 1 - sum(probabilities.values())
     best = max(probabilities, key=lambda name: probabilities[name])
-    verdict = best if fact is not None or _supported(best, probabilities[best], items) else "unknown"
+    verdict = best if fact is not None or _supported(best, probabilities, items) else "unknown"
     contributions = weights.contributions(evidence)
     uniformity = items.get("uniformity", Evidence("uniformity")).notes
     attack = sum(probabilities[name] for name in ATTACKS)
@@ -160,7 +162,7 @@ def decide(
             name: parts.get(best, 0.0) for name, parts in contributions.items() if items[name].missing is None
         },
         weight=dict(weights.alone),
-        escalate=fact is not None or (attack > ALARMING and _fell_or_differs(items)),
+        escalate=(fact is not None and fact != "data-fault") or (attack > ALARMING and _fell_or_differs(items)),
         actions=actions_for(verdict, complete=all(item.missing is None for item in evidence)),
         explanation=("", "", ""),
         onset=onset,
@@ -194,13 +196,17 @@ def _explained(diagnosis: Diagnosis) -> Diagnosis:
     return replace(diagnosis, explanation=told)
 
 
-def _supported(best: str, share: float, items: Mapping[str, Evidence]) -> bool:
+def _supported(best: str, probabilities: Mapping[str, float], items: Mapping[str, Evidence]) -> bool:
     """Whether the evidence needed to say so is there; a wrong name is worse than none."""
 
     def there(name: str) -> bool:
         return name in items and items[name].missing is None
 
-    if share < MAJORITY or (best in ATTACKS and not _fell_or_differs(items)):
+    enough = probabilities[best] >= MAJORITY
+    if best in NATURAL and (there("replay") or there("surrogate")):
+        # Both kinds often come together, and both mean: not the model. Which of the two it is, the words leave open.
+        enough = enough or sum(probabilities[name] for name in NATURAL) >= TOGETHER
+    if not enough or (best in ATTACKS and not _fell_or_differs(items)):
         return False  # nobody is accused of an attack that changed nothing
     if best == "intact" and items.get("replay", Evidence("replay")).notes.get("hard"):
         return False  # too few to accuse anybody, but an output the signed copy does not give is not nothing

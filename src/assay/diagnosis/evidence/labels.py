@@ -11,6 +11,7 @@ from assay.diagnosis.learners import Floats, auc, out_of_fold_share
 from assay.findings import Finding, Severity
 
 FEWEST_WRONG = 10
+FEWEST_RIGHT = 20  # expected right answers, of which hardly any came true: by chance less than once in 10^6
 RUN = 20
 
 
@@ -53,21 +54,44 @@ def gather(comparison: Comparison) -> Evidence:
                 f"{share.max():.1%} of recent labels are {name!r}, {share_before[int(share.argmax())]:.1%} before",
             )
         )
+    contradicted = bool(one_sided) and _impossible(comparison, int(share.argmax()))
     told = (
         ""
         if predictable is None
         else f"errors can be told from the inputs with AUC {predictable:.2f} (0.5: not at all); "
     )
+    only = f"every recent label is {comparison.classes[int(share.argmax())]!r}" if one_sided else ""
+    if contradicted:
+        told = f"{only}, against what the model answers and was right to answer before; {told}"
     return Evidence(
         "labels",
         value=predictable,
         unit="AUC of telling errors from the inputs",
         detail=f"{told}label shares moved by {moved:.0%}, shares of answers by {served_moved:.0%}"
-        + (f"; every recent label is {comparison.classes[int(share.argmax())]!r}." if one_sided else "."),
+        + (f"; {only}." if only and not contradicted else "."),
         numbers=numbers,
+        decides="data-fault" if contradicted else None,
         findings=tuple(findings),
         notes={"unlabelled_rise": round(lacking, 4)},
     )
+
+
+def _impossible(comparison: Comparison, only: int) -> bool:
+    """Whether labels of one kind alone cannot be the world's: many answers of another kind are right by all we know.
+
+    A drought has only dry days, and a model that sees it answers so. Where the model goes on to answer
+    otherwise as often as before, it would have to be wrong each time.
+
+    Args:
+        comparison: The periods.
+        only: The class that every recent label says.
+    """
+    base, recent = comparison.base, comparison.recent
+    other = base.known & (base.served != only) & (base.served != UNKNOWN)
+    if not other.any():
+        return False
+    answers = int((recent.known & (recent.served != only) & (recent.served != UNKNOWN)).sum())
+    return answers * float(1 - base.wrong[other].mean()) >= FEWEST_RIGHT
 
 
 def _shares(comparison: Comparison, frame: Frame, *, served: bool = False) -> Floats:
