@@ -158,6 +158,11 @@ def test_lengths_along_directions_are_exact(engine: Engine, tmp_path: Path) -> N
         wanted = Counter((0, edges.index(value)) for value in values.tolist())
         wanted |= Counter({(0, MISSING): 1, (0, UNREADABLE): 2, (0, NOT_A_NUMBER): 2, (0, POSITIVE_INFINITY): 1})
         assert answers == dict(wanted)
+    corner = Question("v", (Bins(Along("v", way, scale), (0.0,)), Bins(Along("v", (0,) * 33, scale), (6.0,))))
+    sides = Counter((0, int(x > 0), int(length > 6)) for x, length in zip(reach.tolist(), norm.tolist(), strict=True))
+    found = engine.counts(source, CountQuery("ts", DAY, (corner,))).answers["v"]
+    assert {codes: rows for codes, rows in found.items() if min(codes) >= 0} == sides
+    assert len(sides) == 4
 
 
 def test_a_column_of_another_kind_has_no_figures(engine: Engine, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from assay.engines.base import (
     Wrong,
 )
 from assay.engines.made import Along, Difference, DrawnToken, QueryWord, TextFigure
+from assay.monitoring.quantities import Corner
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.scores import FIGURES, NEGATIVES, POSITIVES, of_query
 from assay.monitoring.signals import SignalSpec
@@ -106,6 +107,8 @@ def _ask(  # noqa: C901, PLR0911 - a table of cases
 
 def _column(spec: SignalSpec) -> Asked:
     """A column's values, or a rate about them. Rates carry the edges or values too, so that all ask the same."""
+    if isinstance(spec.of, Corner):
+        return _corner(spec, spec.of)
     of = spec.of if isinstance(spec.of, TextFigure | Along) else Number(spec.column)
     asked = _binned(spec, of, "time", (spec.column,)) if spec.edges else _listed(spec)
     if isinstance(of, Along):
@@ -199,6 +202,18 @@ def _cells(spec: SignalSpec, both: tuple[str, str]) -> Asked:
         return None if wrong < 0 else 2 * cell + wrong
 
     return Asked(Question(spec.name, (*codes, wrong), "label"), bin_of, (*(a.column for a in spec.axes), *both))
+
+
+def _corner(spec: SignalSpec, of: Corner) -> Asked:
+    """The corner a vector lies in; one that is not finite is in none."""
+    codes = tuple(Bins(length, (cut,)) for length, cut in zip(of.lengths, of.cuts, strict=True))
+
+    def bin_of(codes: tuple[int, ...]) -> int | None:
+        if min(codes) < 0:
+            return None
+        return sum(code << place for place, code in enumerate(reversed(codes)))
+
+    return Asked(Question(spec.name, codes), bin_of, (spec.column,), wanted="vectors of the baseline's length")
 
 
 def _flag(question: Question, columns: tuple[str, ...]) -> Asked:

@@ -75,7 +75,7 @@ class SignalSpec:
         slice: The rows it is restricted to, as ``{column: value}``; None for all rows.
         hard: A declared limit: one window alone may raise the alarm.
         of: What of the column is counted, when it is more than its value: a figure of a text, a vector's length
-            along a direction.
+            along a direction, the corner that it lies in.
         span: Where the mean of an ordered signal is judged: the range its values are clipped to, in its unit.
         tolerance: How much that mean may move without mattering, in its unit. Then the mean alone is judged.
         axes: The columns of ``cells``.

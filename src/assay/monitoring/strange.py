@@ -172,7 +172,7 @@ def _about_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Finding, ..
     }
     rows: dict[tuple[str, str, Severity, str], dict[int, int]] = {}
     for name, one in asked.items():
-        if len(one.columns) != 1:
+        if len(one.columns) != 1 or len(one.question.codes) != 1:
             continue
         told: dict[int, int] = defaultdict(int)
         for (_, code), n in tally.answers[name].items():

@@ -3,21 +3,27 @@
 Principal directions see what usually varies, random ones everything else: a shift of length s in any direction moves
 a random one by about s / sqrt(dimensions), and among several some by more (Johnson, Lindenstrauss 1984). Directions
 are whole numbers, so that every engine adds up the same.
+
+What no direction shows by itself, a vector's coordinates that go together otherwise than before, is looked for in the
+corners that the medians of the first principal directions make: a set of corners is learned on past windows and tested
+on later ones (`assay.inference.learnedset`), which is a sequential two-sample test by betting on that partition.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assay.engines.base import Engine, Source
+from assay.engines.base import Engine, Profile, Source
 from assay.engines.made import CLIP, MOST_DIMENSIONS, UNIT, Along
-from assay.monitoring.bins import QUANTILES, edges_of
+from assay.monitoring.bins import QUANTILES, at, edges_of
+from assay.monitoring.quantities import Corner
 from assay.monitoring.signals import SignalSpec
 
 SAMPLE: Final = 2_000
@@ -26,6 +32,8 @@ FEWEST: Final = 50
 """Sound vectors below which nothing can be learned."""
 PRINCIPAL: Final = 8
 RANDOM: Final = 8
+CUT: Final = 5
+"""Directions whose medians make corners: 32 of them."""
 
 _ROOM: Final = CLIP / 32  # steps of the largest usual coordinate: 32 times as far is still told apart
 _USUAL: Final = 0.999
@@ -61,9 +69,26 @@ def learn(engine: Engine, source: Source, column: str) -> tuple[SignalSpec, ...]
     edges, norm = specs[0].edges, specs[0].of
     return (
         *specs,
+        *_corners(name, column, specs, known),
         SignalSpec(f"{name}:infinite", "inputs", "rate", column, edges=edges, sides="up", of=norm),
         SignalSpec(f"{name}:null", "inputs", "rate", column, edges=edges, of=norm),
     )
+
+
+def _corners(
+    name: str, column: str, specs: Sequence[SignalSpec], known: Mapping[str, Profile]
+) -> tuple[SignalSpec, ...]:
+    """The corners that the medians of the first principal directions make; none where there are not two of these."""
+    found: dict[Along, float] = {}
+    for spec in specs:
+        word = spec.name.rpartition(":")[2]
+        cut = at(known[word], 0.5)
+        if word.startswith("principal-") and isinstance(spec.of, Along) and cut is not None and len(found) < CUT:
+            found[spec.of] = cut
+    if len(found) < 2:  # noqa: PLR2004  one direction has no corners
+        return ()
+    of = Corner(tuple(found), tuple(found.values()))
+    return (SignalSpec(f"{name}:corner", "inputs", "values", column, values=of.corners, of=of),)
 
 
 def sound(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:

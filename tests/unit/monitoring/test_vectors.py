@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime
+from collections import Counter
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from tests.unit.monitoring.kinds import LIVE, START, judged, learned, vectors, when
 
-from assay.engines.made import Along
+from assay.engines.base import CountQuery, Source
+from assay.engines.duckdb import DuckDb
+from assay.engines.made import UNIT, Along
 from assay.monitoring.baseline import Baseline
+from assay.monitoring.quantities import Corner
+from assay.monitoring.questions import ask
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import SignalSpec
 
 SCHEMA = PredictionSchema(time="ts", prediction="pred", label="y")
 ROWS = 150
@@ -40,7 +46,7 @@ def baseline(reference: pa.Table) -> Baseline:
 def test_directions_are_fixed_by_the_baseline(reference: pa.Table, baseline: Baseline) -> None:
     names = [spec.name for spec in baseline.specs if spec.column == "emb"]
     assert names[0] == "feature:emb:norm"
-    assert len(names) == 1 + 8 + 8 + 2
+    assert len(names) == 1 + 8 + 8 + 1 + 2
     assert Baseline.parse(json.dumps(baseline.to_json())) == baseline
     again = learned(reference, SCHEMA, "classification")
     assert again.specs == baseline.specs
@@ -54,6 +60,44 @@ def test_directions_are_fixed_by_the_baseline(reference: pa.Table, baseline: Bas
 def test_a_shift_in_a_direction_nobody_named_is_found(reference: pa.Table) -> None:
     found = judged(reference, stream(8, LIVE, 3, along=1.2), SCHEMA, "classification")
     assert {alarm.signal.rsplit(":", 1)[0] for alarm in found.alarms} == {"feature:emb"}
+
+
+def twisted(table: pa.Table) -> pa.Table:
+    """Each coordinate is distributed as before, but the signs of three of them now go together."""
+    found = np.array(table["emb"].to_pylist())
+    found[:, 2] = np.abs(found[:, 2]) * np.sign(found[:, 0] * found[:, 1])
+    return table.set_column(1, "emb", pa.array(found.astype(np.float32).tolist(), pa.list_(pa.float32())))
+
+
+def test_coordinates_that_go_together_otherwise_are_found_where_none_has_moved() -> None:
+    scales = np.array([6.0, 5.0, 4.0] + [1.0] * 13)
+    tables = []
+    for days, start, seed in ((28, START, 7), (8, LIVE, 8)):
+        table = stream(days, start, seed)
+        wide = np.random.default_rng(seed).normal(size=(table.num_rows, 16)) * scales
+        tables.append(table.set_column(1, "emb", pa.array(wide.astype(np.float32).tolist(), pa.list_(pa.float32()))))
+    reference, live = tables
+    assert judged(reference, live, SCHEMA, "classification").alarms == ()
+    alarms = judged(reference, twisted(live), SCHEMA, "classification").alarms
+    assert {alarm.signal for alarm in alarms} == {"feature:emb:corner"}
+    assert alarms[0].window < (LIVE + timedelta(days=4)).isoformat()
+    assert "corner of emb is in " in alarms[0].detail
+
+
+def test_a_corner_is_a_side_of_each_cut() -> None:
+    scale = 1024.0
+    of = Corner((Along("emb", (UNIT, 0), scale), Along("emb", (0, UNIT), scale)), (0.5, -1.0))
+    assert of.corners == ("--", "-+", "+-", "++")
+    spec = SignalSpec("feature:emb:corner", "inputs", "values", "emb", values=of.corners, of=of)
+    assert SignalSpec.parse(json.loads(json.dumps(spec.to_json()))) == spec
+    values = [[0.5, -1.0], [0.5, 0.0], [0.6, -2.0], [0.6, 0.0], [0.6, 9.0], None, [math.nan, 1.0], [1.0]]
+    table = pa.table({"ts": when(1, 8, START), "emb": pa.array(values, pa.list_(pa.float64()))})
+    asked = ask([spec], SCHEMA)[spec.name]
+    tally = DuckDb().counts(Source(table=table), CountQuery("ts", (START, LIVE), (asked.question,)))
+    counted: Counter[int | None] = Counter()
+    for codes, rows in tally.answers[spec.name].items():
+        counted[asked.bin_of(codes[1:])] += rows
+    assert counted == {0: 1, 1: 1, 2: 1, 3: 2, None: 3}
 
 
 def test_the_same_vectors_raise_nothing(reference: pa.Table) -> None:
