@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal, get_args
 
 from assay.engines.base import ColumnFamily, Distance, Engine, Gap, Number, Profile, Quantity, Source, Text
@@ -74,8 +75,26 @@ def learn_signals(
     if schema.discover and any(spec.name == "error" for spec in specs):
         limit = (known["error"].quantiles[QUANTILES.index(0.95)],) if task == "regression" else ()
         cells, unsearched = cells_of(schema, known, QUANTILES, limit)
-        return (*specs, *crossed, *cells), (*findings, *unsearched)
-    return (*specs, *crossed), tuple(findings)
+        return _told_apart((*specs, *crossed, *cells)), (*findings, *unsearched)
+    return _told_apart((*specs, *crossed)), tuple(findings)
+
+
+def _told_apart(specs: Sequence[SignalSpec]) -> tuple[SignalSpec, ...]:
+    """Signals with names of their own: a column called ``a:null`` is not the nulls of ``a``, nor ``x&b=y`` two values.
+
+    The signal of a column itself gives way, since what others ask stands behind their names.
+    """
+    ordered = sorted(specs, key=lambda spec: spec.name == f"feature:{spec.column}")
+    taken: dict[str, SignalSpec] = {}
+    names: dict[int, str] = {}
+    for spec in ordered:
+        name, number = spec.name, 1
+        while name in taken:
+            number += 1
+            name = f"{spec.name} ({number})"
+        taken[name] = spec
+        names[id(spec)] = name
+    return tuple(spec if names[id(spec)] == spec.name else replace(spec, name=names[id(spec)]) for spec in specs)
 
 
 def _quantities(  # noqa: C901 - a table of cases

@@ -225,7 +225,7 @@ def _fold(
             parts = cells[id(answer)]
             for part in parts.values() if asked.within is None else [parts.get(asked.within, {})]:
                 _add(counts, spec, asked, part)
-        elif spec.name.endswith(":null") and spec.column not in columns:
+        elif spec.kind == "rate" and spec.name.endswith(":null") and spec.column not in columns:
             for place, window in enumerate(tally.windows):  # a column that is gone is null in every row
                 if window.rows:
                     counts[place][spec.name] = [0, window.rows]

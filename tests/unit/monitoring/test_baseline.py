@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import rfc8785
 from hypothesis import given
@@ -23,6 +24,7 @@ from assay.errors import BaselineError, ConfigError, TableError
 from assay.monitoring.adhoc import monitor_tables
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.windows import count
 
 ENGINE = DuckDb()
 NOW = START + timedelta(days=400)
@@ -130,6 +132,47 @@ def test_identifiers_and_row_numbers_are_not_watched_unless_declared(tmp_path: P
     assert {f.subject for f in found.findings if f.rule == "column.not-watched"} == {"row", "id", "day"}
     declared = PredictionSchema(time="ts", prediction="pred", features=("row",))
     assert "feature:row" in {spec.name for spec in learn(table, tmp_path, schema=declared).specs}
+
+
+def test_columns_and_values_that_read_like_another_signal_are_counted_by_themselves(tmp_path: Path) -> None:
+    table = requests(20)
+    north = pc.equal(table["region"], "north")
+    odd = {
+        "temperature:null": pc.if_else(pc.greater(table["temperature"], 10), 1, 0),  # a mark that pipelines add
+        "tier": pc.if_else(pc.greater(table["hours"], 11), "gold", "north&tier=gold"),
+        "region": pc.if_else(north, "north", "north&tier=gold"),
+    }
+    for name, values in odd.items():
+        place = table.schema.get_field_index(name)
+        table = table.append_column(name, values) if place < 0 else table.set_column(place, name, values)
+    found = learn(table, tmp_path, schema=replace(SCHEMA, slices=("region", "tier")))
+    names = [spec.name for spec in found.specs]
+    assert len(set(names)) == len(names)
+    specs = {spec.name: spec for spec in found.specs}
+    assert specs["feature:temperature:null"].column == "temperature"
+    mark = specs["feature:temperature:null (2)"]
+    assert (mark.column, mark.kind) == ("temperature:null", "ordered")
+    one, other = (specs[f"accuracy:slice:region=north&tier=gold{end}"] for end in ("", " (2)"))
+    assert {str(one.slice), str(other.slice)} == {
+        "{'region': 'north&tier=gold'}",
+        "{'region': 'north', 'tier': 'gold'}",
+    }
+    warm, south = pc.sum(odd["temperature:null"]).as_py(), pc.sum(pc.invert(north)).as_py()
+    marked = np.sum([window.counts[mark.name] for window in found.windows], axis=0)
+    assert sorted(marked[marked > 0]) == sorted([warm, 4000 - warm])
+    of = next(spec.name for spec in (one, other) if len(spec.slice or {}) == 1)
+    assert sum(sum(window.counts[of]) for window in found.windows) == south
+
+
+def test_a_column_that_is_called_like_nulls_and_is_gone_breaks_no_counts(tmp_path: Path) -> None:
+    table = requests(20).append_column("x:null", pa.array(range(4000)))
+    schema = PredictionSchema(time="ts", prediction="pred", features=("x:null",))
+    baseline = learn(table, tmp_path, schema=schema)
+    gone = written(requests(5, start=NOW - timedelta(days=9)), tmp_path / "live.parquet")
+    counted = count(ENGINE, gone, schema, baseline.specs, window="1d", now=NOW, families=baseline.families, live=False)
+    assert "column.missing" in {finding.rule for finding in counted.findings}
+    assert counted.windows[0].counts["feature:x:null:null"] == (0, 200)
+    assert "feature:x:null" not in counted.windows[0].counts
 
 
 def test_a_regression_is_told_by_its_distances(tmp_path: Path) -> None:
