@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
+STARTED = re.compile(r"Spark Connect server started at: \S*:(\d+)")
 MAIN = "org.apache.spark.sql.connect.service.SparkConnectServer"
 SECONDS = 120
 """A slow machine may take as long to start it."""
@@ -26,12 +27,9 @@ def spark_server(folder: Path) -> Iterator[str]:
     import pyspark
 
     home = Path(pyspark.__file__).parent
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
     said = {
         "spark.connect.grpc.binding.address": "127.0.0.1",
-        "spark.connect.grpc.binding.port": str(port),
+        "spark.connect.grpc.binding.port": "0",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.sql.shuffle.partitions": "2",
@@ -40,21 +38,23 @@ def spark_server(folder: Path) -> Iterator[str]:
     told = [part for name, value in said.items() for part in ("--conf", f"{name}={value}")]
     command = [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--class", MAIN, *told, "spark-internal"]
     own = {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT)
+    log = folder / "server.log"
+    with log.open("wb") as written:
+        server = subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=written, stderr=subprocess.STDOUT)
         try:
-            _wait(server, port, folder / "server.log")
-            yield f"sc://127.0.0.1:{port}"
+            yield f"sc://127.0.0.1:{_port(server, log)}"
         finally:
             server.terminate()
             server.wait()
 
 
-def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _port(server: subprocess.Popen[bytes], log: Path) -> int:
+    """The port that the server has chosen, as soon as it says so."""
     deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        with closing(socket.socket()) as asked:
-            if not asked.connect_ex(("127.0.0.1", port)):
-                return
+    while True:
+        running, said = server.poll() is None, log.read_text(encoding="utf-8", errors="replace")
+        if found := STARTED.search(said):
+            return int(found[1])
+        assert running, f"no Spark Connect server: {said[-2000:]}"
+        assert time.monotonic() < deadline, f"no Spark Connect server in {SECONDS} s: {said[-2000:]}"
         time.sleep(0.2)
-    raise AssertionError(f"no Spark Connect server: {log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
