@@ -20,6 +20,7 @@ WIDTH = 760
 # Colours of a picture that stands alone; on a page of ours they follow its theme.
 FIXED = {"var(--accent)": "#2f6db3", "var(--bad)": "#b3261e", "var(--good)": "#1f7a47", "var(--warn)": "#8a5a00"}
 INK = "#1c2430"
+LEGEND = "Grey bands never raise an alarm; shaded bands are 95 % intervals of one window; red lines are alarms."
 USUAL = (
     ("accuracy", "Accuracy"),
     (ESTIMATED, "Accuracy estimated from confidence, without labels"),
@@ -70,8 +71,16 @@ def write(path: Path, name: str, said: Evaluation) -> None:
         import vl_convert
     except ModuleNotFoundError as err:
         raise MissingExtraError("drawing", "serve") from err
-    text = json.dumps(_stacked(drawn, said.shapes), sort_keys=True)
-    kind = path.suffix.lower()
+    stacked, kind = _stacked(drawn, said.shapes), path.suffix.lower()
+    if kind != ".html":
+        stacked["title"] = {
+            "text": name,
+            "subtitle": [_budget(said), LEGEND],
+            "anchor": "start",
+            "fontSize": 16,
+            "offset": 18,
+        }
+    text = json.dumps(stacked, sort_keys=True)
     if kind != ".html":
         text = _alone(text)
     try:
@@ -82,6 +91,14 @@ def write(path: Path, name: str, said: Evaluation) -> None:
         path.write_text(picture if kind == ".svg" else _page(name, said, picture, drawn), encoding="utf-8")
     except OSError as err:
         raise StorageError(f"{path} cannot be written: {err.strerror or err}") from err
+
+
+def _budget(said: Evaluation) -> str:
+    budget = said.budget
+    return (
+        f"{said.windows} windows, {budget.signals} signals; at most one false alarm in "
+        f"{budget.windows_per_alarm:,.0f} windows is to be expected"
+    )
 
 
 def charts(said: Evaluation) -> list[Chart]:
@@ -158,13 +175,11 @@ def _page(name: str, said: Evaluation, picture: str, drawn: Sequence[Chart]) -> 
     heads = "<tr><th>window</th><th>since</th><th>signal</th><th>what was seen</th></tr>"
     alarms = f"<div class='wide'><table>{heads}{rows}</table></div>" if rows else "<p>No alarm.</p>"
     sentences = "".join(f"<li>{escape(chart.sentence())}</li>" for chart in drawn)
-    budget = f"{said.windows} windows, {said.budget.signals} signals; at most one false alarm in "
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(name)}</title>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<style>{_STYLE}</style></head><body><h1>{escape(name)}</h1>"
-        f"<p>{budget}{said.budget.windows_per_alarm:,.0f} windows is to be expected. Grey bands never raise an alarm; "
-        "shaded bands are 95 % intervals of one window; red lines are alarms.</p>"
+        f"<p>{_budget(said)}. {LEGEND}</p>"
         f"{alarms}<div class='wide'>{picture}</div><details><summary>In words</summary><ul>{sentences}</ul></details>"
         "</body></html>\n"
     )

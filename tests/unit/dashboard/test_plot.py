@@ -61,7 +61,9 @@ def test_each_kind_of_file_is_whole_and_fetches_nothing(said: Evaluation, tmp_pa
     }
     assert not links
     assert ("var(--accent)" in text) is (kind == ".html")
-    assert ("a &amp; b" in text) is (kind == ".html")
+    assert "a &amp; b" in text
+    assert "Grey bands never raise an alarm" in text
+    assert "at most one false alarm in 365 windows" in text
 
 
 def test_another_ending_is_refused_before_the_work(tmp_path: Path) -> None:
