@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.inference.evidence import LOOK_BACKS, Paths
+from assay.inference.evidence import LOOK_BACKS, Paths, running
 from assay.inference.natural import Floats, Ints, Natural
 from assay.inference.quantiles import chi2_exceeded
 
@@ -50,7 +50,7 @@ def choose(events: Floats, expected: Floats, rows: Floats, *, known: Floats, des
     """
     windows, width = events.shape
     best = np.zeros((windows, width))
-    seen, wanted, size = (_running(one) for one in (events, expected, rows))
+    seen, wanted, size = (running(one) for one in (events, expected, rows))
     for horizon in HORIZONS:
         first = np.maximum(np.arange(windows) - horizon, 0)
         s, e, n = (one[:windows] - one[first] for one in (seen, wanted, size))
@@ -101,7 +101,3 @@ def chosen_log_evidence(path: Paths, place: Ints, chosen: Ints) -> Floats:
                 top = best.max(1)
                 out[i, rank, end - 1] = top + np.log(np.exp(best - top[:, None]).mean(1))
     return out
-
-
-def _running(steps: Floats) -> Floats:
-    return np.concatenate([np.zeros((1, steps.shape[1])), np.cumsum(steps, axis=0)])

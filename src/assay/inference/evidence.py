@@ -25,7 +25,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +92,97 @@ def cap_of(windows_per_alarm: float, weight: float) -> float:
     return max(1.0, CAP_SHARE * float(np.log(windows_per_alarm / weight)))
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a row and an event bring to W questions: all of a `Watch` that the windows do not change.
+
+    Attributes:
+        tilt: Log-odds steps, with the sign of what is looked for, (W, tilts).
+        beyond: What a row costs at the edge of the tolerance, per stratum, (S, W, tilts).
+        usual: What a row costs at the share itself, per stratum; None where natural variation is not known.
+        moved: How far a step moves the share, per stratum; None likewise.
+        design: Design effect at ``window_rows`` rows a window, (W,).
+        window_rows: Mean rows of a window of the baseline, at least 1, (W,).
+        growth: How many times as much each stratum varies, (S, W).
+        twice_info: Twice the baseline's information, (W, 1).
+        cap: Most a single window may bring, in nats; infinite for no cap, (W, 1).
+        rare: Which questions the baseline has hardly any of, (R,).
+        rises: Whether those are looked for to rise, (R,).
+        tried: What a try of those costs at the limit of its share, (R, tilts).
+    """
+
+    tilt: Floats
+    beyond: Floats
+    usual: Floats | None
+    moved: Floats | None
+    design: Floats
+    window_rows: Floats
+    growth: Floats
+    twice_info: Floats
+    cap: Floats
+    rare: Ints
+    rises: npt.NDArray[np.bool_]
+    tried: Floats
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is held for every stratum, in bytes."""
+        each = (self.beyond, self.usual, self.moved, self.growth)
+        return sum(one.nbytes for one in each if one is not None)
+
+
+def terms_of(watch: Watch) -> Terms:
+    """Work out once what does not change from window to window."""
+    natural, tilt = watch.natural, watch.sign[:, None] * TILTS  # (W, tilts)
+    share = np.clip(natural.strata, _EDGE, 1 - _EDGE)  # (S, W)
+    edge = np.clip(natural.strata + watch.sign * watch.floor, _EDGE, 1 - _EDGE)
+    step = np.expm1(tilt)
+    beyond = np.log1p(edge[..., None] * step)
+    usual = moved = None
+    if natural.varies:
+        usual = np.log1p(share[..., None] * step)
+        moved = share[..., None] * np.exp(tilt - usual) - share[..., None]
+    rare = np.flatnonzero(~np.isnan(watch.limit)) if natural.varies else np.zeros(0, dtype=np.intp)
+    return Terms(
+        tilt=tilt,
+        beyond=beyond,
+        usual=usual,
+        moved=moved,
+        design=natural.design,
+        window_rows=np.maximum(natural.window_rows, 1.0),
+        growth=natural.growth,
+        twice_info=2 * natural.info[:, None],
+        cap=np.full((len(watch.sign), 1), np.inf if watch.cap is None else watch.cap),
+        rare=rare,
+        rises=watch.sign[rare] > 0,
+        tried=np.log1p(np.minimum(watch.limit[rare], 1.0)[:, None] * np.expm1(TILTS)),
+    )
+
+
+def together(terms: Sequence[Terms]) -> Terms:
+    """The questions of several signals as one, side by side; all of one baseline."""
+    offsets = np.cumsum([0, *(len(one.tilt) for one in terms)])
+
+    def joined(each: Iterable[Floats | None], axis: int) -> Floats | None:
+        there = [one for one in each if one is not None]
+        return np.concatenate(there, axis=axis) if len(there) == len(terms) else None
+
+    return Terms(
+        tilt=np.concatenate([one.tilt for one in terms]),
+        beyond=np.concatenate([one.beyond for one in terms], axis=1),
+        usual=joined((one.usual for one in terms), 1),
+        moved=joined((one.moved for one in terms), 1),
+        design=np.concatenate([one.design for one in terms]),
+        window_rows=np.concatenate([one.window_rows for one in terms]),
+        growth=np.concatenate([one.growth for one in terms], axis=1),
+        twice_info=np.concatenate([one.twice_info for one in terms]),
+        cap=np.concatenate([one.cap for one in terms]),
+        rare=np.concatenate([one.rare + offset for one, offset in zip(terms, offsets, strict=False)]),
+        rises=np.concatenate([one.rises for one in terms]),
+        tried=np.concatenate([one.tried for one in terms]),
+    )
+
+
 def paths(events: Floats, rows: Floats, watch: Watch) -> Paths:
     """Running sums of the evidence of W questions over T windows.
 
@@ -100,31 +191,47 @@ def paths(events: Floats, rows: Floats, watch: Watch) -> Paths:
         rows: Rows per window, (T, W).
         watch: Against what they are judged.
     """
-    natural, tilt = watch.natural, watch.sign[:, None] * TILTS  # (W, tilts)
-    share = np.clip(natural.strata, _EDGE, 1 - _EDGE)  # (S, W)
-    edge = np.clip(natural.strata + watch.sign * watch.floor, _EDGE, 1 - _EDGE)
-    step = np.expm1(tilt)
-    gain = tilt * events[..., None]
-    size = rows[..., None]
-    floor = gain - size * np.log1p(edge[..., None] * step)[watch.at]
-    if not natural.varies:  # nothing is known about nature: the floor alone, capped
-        return Paths(_running(_capped(floor, watch.cap)), None, None, 2 * natural.info[:, None])
-    lifted = np.log1p(share[..., None] * step)
-    moved = share[..., None] * np.exp(tilt - lifted) - share[..., None]
-    design = natural.design_at(rows, watch.at)[..., None]
-    nature = (gain - size * lifted[watch.at]) / design
-    pull = size * moved[watch.at] / design
-    rare = np.flatnonzero(~np.isnan(watch.limit))
-    nature[:, rare], pull[:, rare] = _of_rare(events[:, rare], rows[:, rare], watch, rare), 0.0
-    return Paths(_running(floor), _running(_capped(nature, watch.cap)), _running(pull), 2 * natural.info[:, None])
+    return carried_on(events, rows, terms_of(watch), watch.at)
 
 
-def _of_rare(events: Floats, rows: Floats, watch: Watch, rare: Ints) -> Floats:
-    """Nature's part for the questions ``rare``: events in groups, against the limit, (T, len(rare), tilts)."""
-    design = watch.natural.pick(rare).design_at(rows, watch.at)
-    gains = grouped(np.where(watch.sign[rare] > 0, events, rows - events), design)
-    cost = np.log1p(np.minimum(watch.limit[rare], 1.0)[:, None] * np.expm1(TILTS))
-    return np.asarray(TILTS * gains[..., None] - (rows / design)[..., None] * cost, dtype=np.float64)
+def carried_on(events: Floats, rows: Floats, terms: Terms, at: Ints, before: Paths | None = None) -> Paths:
+    """Running sums over T more windows, (T + 1, W, tilts), beginning with the last of those before.
+
+    Every window's steps are its own, and sums are made one window after the other: the sums are the same, bit for bit,
+    however the windows come in parts.
+
+    Args:
+        events: Events per window, (T, W).
+        rows: Rows per window, (T, W).
+        terms: Against what they are judged.
+        at: Stratum of each window, (T,).
+        before: The sums so far; None for none.
+    """
+    gain, size = terms.tilt * events[..., None], rows[..., None]
+    floor = gain - size * terms.beyond[at]
+    if terms.usual is None or terms.moved is None:  # nothing is known about nature: the floor alone, capped
+        floor = running(np.minimum(floor, terms.cap), None if before is None else before.floor)
+        return Paths(floor, None, None, terms.twice_info)
+    sized = 1 + (terms.design - 1) * rows / terms.window_rows
+    design = 1 + (sized - 1) * terms.growth[at] if len(terms.growth) > 1 else sized
+    nature = (gain - size * terms.usual[at]) / design[..., None]
+    pull = size * terms.moved[at] / design[..., None]
+    if len(terms.rare):
+        some = terms.rare
+        nature[:, some] = _of_rare(events[:, some], rows[:, some], design[:, some], terms)
+        pull[:, some] = 0.0
+    return Paths(
+        running(floor, None if before is None else before.floor),
+        running(np.minimum(nature, terms.cap), None if before is None else before.nature),
+        running(pull, None if before is None else before.pull),
+        terms.twice_info,
+    )
+
+
+def _of_rare(events: Floats, rows: Floats, design: Floats, terms: Terms) -> Floats:
+    """Nature's part for the questions of which there is hardly any: events in groups, against the limit."""
+    gains = grouped(np.where(terms.rises, events, rows - events), design)
+    return np.asarray(TILTS * gains[..., None] - (rows / design)[..., None] * terms.tried, dtype=np.float64)
 
 
 def log_evidence(path: Paths, first: Ints, last: Ints) -> Floats:
@@ -152,6 +259,28 @@ def log_evidence(path: Paths, first: Ints, last: Ints) -> Floats:
     return np.asarray(top + np.log(total / best.shape[-1]), dtype=np.float64)
 
 
+def mixed(each: Floats) -> Floats:
+    """``log`` of the mean of E over the questions of one signal, the last axis."""
+    top = each.max(-1)
+    return np.asarray(top + np.log(np.exp(each - top[..., None]).mean(-1)), dtype=np.float64)
+
+
+def look_backs(begin: int, end: int) -> tuple[Ints, Ints, Ints]:
+    """Every look-back that fits, of the windows ``begin`` to ``end - 1``: its place, first and last window, each (n,).
+
+    Args:
+        begin: First window looked back from.
+        end: Behind the last.
+    """
+    row, last = [], []
+    for place, back in enumerate(LOOK_BACKS):
+        own = np.arange(max(begin, back - 1), end)
+        row.append(np.full(len(own), place))
+        last.append(own)
+    rows, ends = np.concatenate(row), np.concatenate(last)
+    return rows, ends - np.array(LOOK_BACKS)[rows] + 1, ends
+
+
 def over_look_backs(log_e: Callable[[Ints, Ints], Floats], windows: int) -> Floats:
     """E for every look-back and window, (look-backs, T); 0 where a look-back does not fit.
 
@@ -159,17 +288,27 @@ def over_look_backs(log_e: Callable[[Ints, Ints], Floats], windows: int) -> Floa
         log_e: ``log E`` of one signal for windows ``first..last``, two arrays of the same length.
         windows: How many windows there are.
     """
-    out = np.zeros((len(LOOK_BACKS), windows))
-    fits = [back for back in LOOK_BACKS if back <= windows]
-    if not fits:
-        return out
-    row = np.repeat(np.arange(len(fits)), [windows - back + 1 for back in fits])
-    last = np.concatenate([np.arange(back - 1, windows) for back in fits])
-    first = last - np.array(fits)[row] + 1
-    for start in range(0, len(last), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
-        out[row[some], last[some]] = np.exp(np.minimum(log_e(first[some], last[some]), _LOG_MOST))
-    return out
+    return since(log_e, 0, windows, _AT_ONCE)
+
+
+def since(log_e: Callable[[Ints, Ints], Floats], begin: int, end: int, at_once: int) -> Floats:
+    """E for every look-back from the windows ``begin`` to ``end - 1``, (look-backs, end - begin); else as above.
+
+    Args:
+        log_e: As in `over_look_backs`; or of more signals, (n, signals): then E is (look-backs, end - begin, signals).
+        begin: First window looked back from.
+        end: Behind the last.
+        at_once: Pairs of windows that are weighed together.
+    """
+    row, first, last = look_backs(begin, end)
+    out: Floats | None = None
+    for start in range(0, len(row), at_once):
+        some = slice(start, start + at_once)
+        found = np.exp(np.minimum(log_e(first[some], last[some]), _LOG_MOST))
+        if out is None:
+            out = np.zeros((len(LOOK_BACKS), end - begin, *found.shape[1:]))
+        out[row[some], last[some] - begin] = found
+    return np.zeros((len(LOOK_BACKS), end - begin)) if out is None else out
 
 
 def e_bh(evidence: Floats, weight: Floats, limit: float) -> tuple[int, ...]:
@@ -189,10 +328,7 @@ def e_bh(evidence: Floats, weight: Floats, limit: float) -> tuple[int, ...]:
     return tuple(int(i) for i in order[: reached[-1] + 1]) if len(reached) else ()
 
 
-def _running(steps: Floats) -> Floats:
-    """Running sums with a leading zero."""
-    return np.concatenate([np.zeros((1, *steps.shape[1:])), np.cumsum(steps, axis=0)])
-
-
-def _capped(steps: Floats, cap: float | None) -> npt.NDArray[np.float64]:
-    return steps if cap is None else np.minimum(steps, cap)
+def running(steps: Floats, before: Floats | None = None) -> Floats:
+    """Running sums along the first axis, beginning with the last of those before, or zero."""
+    start = np.zeros((1, *steps.shape[1:])) if before is None else before[-1:]
+    return np.cumsum(np.concatenate([start, steps]), axis=0)

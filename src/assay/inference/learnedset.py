@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.inference.distribution import Distribution
-from assay.inference.evidence import TILTS
+from assay.inference.evidence import TILTS, running
 from assay.inference.natural import Floats, Ints
 
 DECAY = 0.8
@@ -39,6 +39,8 @@ class SetWatch:
         rows: Running rows per stratum, divided likewise, (T + 1, S).
         usable: Whether the set of that start is neither empty nor nearly everything, (T,).
         cap: Most one window may bring, in nats; None for no cap.
+        seen: Decayed counts before each window, and behind the last, (T + 1, B).
+        wanted: What was expected of them, (T + 1, B).
     """
 
     sets: npt.NDArray[np.bool_]
@@ -47,9 +49,27 @@ class SetWatch:
     rows: Floats
     usable: npt.NDArray[np.bool_]
     cap: float | None
+    seen: Floats
+    wanted: Floats
+
+    def cut(self, begin: int, end: int) -> SetWatch:
+        """The same of the windows ``begin`` to ``end - 1``."""
+        mine, around = slice(begin, end), slice(begin, end + 1)
+        return SetWatch(
+            sets=self.sets[mine],
+            cost=self.cost[mine],
+            events=self.events[around],
+            rows=self.rows[around],
+            usable=self.usable[mine],
+            cap=self.cap,
+            seen=self.seen[around],
+            wanted=self.wanted[around],
+        )
 
 
-def prepare(counts: Floats, known: Distribution, *, floor: float, at: Ints, cap: float | None) -> SetWatch:
+def prepare(
+    counts: Floats, known: Distribution, *, floor: float, at: Ints, cap: float | None, before: SetWatch | None = None
+) -> SetWatch:
     """Choose the sets and sum up.
 
     Args:
@@ -58,29 +78,52 @@ def prepare(counts: Floats, known: Distribution, *, floor: float, at: Ints, cap:
         floor: Tolerated total variation.
         at: Stratum of each window, (T,).
         cap: Most one window may bring, in nats.
+        before: The windows before these, which are carried on; None for none.
     """
     size = counts.sum(1, keepdims=True)
     share = known.strata  # (S, B)
     expected = size * share[at]
     sets = np.zeros(counts.shape, dtype=np.bool_)
-    seen, wanted = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+    seen, wanted = (np.zeros((len(counts) + 1, counts.shape[1])) for _ in range(2))
+    if before is not None:
+        seen[0], wanted[0] = before.seen[-1], before.wanted[-1]
     for j in range(len(counts)):
-        sets[j] = seen - wanted > 0.5 * np.sqrt(wanted + 1e-9)
-        seen, wanted = DECAY * seen + counts[j], DECAY * wanted + expected[j]
+        sets[j] = seen[j] - wanted[j] > 0.5 * np.sqrt(wanted[j] + 1e-9)
+        seen[j + 1], wanted[j + 1] = DECAY * seen[j] + counts[j], DECAY * wanted[j] + expected[j]
     design = known.design_at(size[:, 0])
     error = np.sqrt(known.share * (1 - known.share) * known.design / known.rows)
-    inside = sets @ share.T  # (T, S)
+    # No product of matrices: how it adds up depends on how many windows come together.
+    if len(counts) < len(share):
+        inside = np.array([(one * share).sum(1) for one in sets]).reshape(len(counts), len(share))  # (T, S)
+    else:
+        inside = np.stack([(sets * one).sum(1) for one in share], axis=1)
     whole = np.sqrt(inside * (1 - inside) * known.design / known.rows)
-    limit = inside + np.maximum(floor, SELECTION * (sets @ error)[:, None] + SDS * whole)
+    limit = inside + np.maximum(floor, SELECTION * (sets * error).sum(1)[:, None] + SDS * whole)
     by_stratum = np.zeros((len(counts), len(share)))
     by_stratum[np.arange(len(counts)), at] = size[:, 0] / design
-    return SetWatch(
+    watch = SetWatch(
         sets=sets,
         cost=np.log1p(np.clip(limit, 1e-6, 0.999)[..., None] * np.expm1(TILTS)),
-        events=np.concatenate([np.zeros((1, counts.shape[1])), np.cumsum(counts / design[:, None], axis=0)]),
-        rows=np.concatenate([np.zeros((1, len(share))), np.cumsum(by_stratum, axis=0)]),
+        events=running(counts / design[:, None], None if before is None else before.events),
+        rows=running(by_stratum, None if before is None else before.rows),
         usable=(inside.max(1) > 0) & (inside.max(1) < _BROADEST),
         cap=cap,
+        seen=seen,
+        wanted=wanted,
+    )
+    return watch if before is None else _joined(before, watch)
+
+
+def _joined(before: SetWatch, after: SetWatch) -> SetWatch:
+    return SetWatch(
+        sets=np.concatenate([before.sets, after.sets]),
+        cost=np.concatenate([before.cost, after.cost]),
+        events=np.concatenate([before.events, after.events[1:]]),
+        rows=np.concatenate([before.rows, after.rows[1:]]),
+        usable=np.concatenate([before.usable, after.usable]),
+        cap=after.cap,
+        seen=np.concatenate([before.seen, after.seen[1:]]),
+        wanted=np.concatenate([before.wanted, after.wanted[1:]]),
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.inference.distribution import Distribution
+from assay.inference.evidence import running
 from assay.inference.natural import Floats, Ints
 
 MEAN_TO_MEDIAN = np.pi / 2
@@ -41,9 +42,22 @@ class MeanWatch:
     open_half: float
     bets: Floats
 
+    def cut(self, begin: int, end: int) -> MeanWatch:
+        """The same of the windows ``begin`` to ``end - 1``."""
+        around = slice(begin, end + 1)
+        return MeanWatch(self.wager[around], self.stake[around], self.open_half, self.bets)
+
 
 def prepare(
-    counts: Floats, values: Floats, known: Distribution, *, floor: float, at: Ints, cap: float | None, sides: str
+    counts: Floats,
+    values: Floats,
+    known: Distribution,
+    *,
+    floor: float,
+    at: Ints,
+    cap: float | None,
+    sides: str,
+    before: MeanWatch | None = None,
 ) -> MeanWatch:
     """Sum up the bets on one signal.
 
@@ -55,6 +69,7 @@ def prepare(
         at: Stratum of each window, (T,).
         cap: Most one window may bring, in nats.
         sides: ``up``, ``down`` or ``both``: which change is looked for.
+        before: The windows before these, which are carried on; None for none.
     """
     mean = known.strata @ values  # (S,)
     spread = float(known.share @ (values - known.share @ values) ** 2)
@@ -70,7 +85,11 @@ def prepare(
     if cap is not None:
         steps = np.minimum(steps, cap)
     wide = (1 + MEAN_TO_MEDIAN * (known.design - 1)) * spread / known.rows
-    return MeanWatch(_running(steps), _running(size * np.abs(bets) / design), wide / 2, bets)
+    stakes = size * np.abs(bets) / design
+    if before is None:
+        return MeanWatch(running(steps), running(stakes), wide / 2, bets)
+    wager = np.concatenate([before.wager[:-1], running(steps, before.wager)])
+    return MeanWatch(wager, np.concatenate([before.stake[:-1], running(stakes, before.stake)]), wide / 2, bets)
 
 
 def log_evidence(watch: MeanWatch, first: Ints, last: Ints) -> Floats:
@@ -81,7 +100,3 @@ def log_evidence(watch: MeanWatch, first: Ints, last: Ints) -> Floats:
     best = watch.wager[last + 1] - watch.wager[first] - stake**2 * watch.open_half
     top = best.max(1)
     return np.asarray(top + np.log(np.exp(best - top[:, None]).mean(1)), dtype=np.float64)
-
-
-def _running(steps: Floats) -> Floats:
-    return np.concatenate([np.zeros((1, steps.shape[1])), np.cumsum(steps, axis=0)])

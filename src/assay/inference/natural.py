@@ -86,6 +86,12 @@ class Natural:
         """Fisher information of the baseline about the log-odds of each share, (W,)."""
         return self.rows * self.share * (1 - self.share) / self.design
 
+    @property
+    def growth(self) -> Floats:
+        """How many times the variance of the mean share each stratum's own is, at least 1, (S, W)."""
+        spread = self.strata * (1 - self.strata) / np.maximum(self.share * (1 - self.share), _TINY**2)
+        return np.asarray(np.maximum(spread, 1.0), dtype=np.float64)
+
     def design_at(self, rows: Floats, at: Ints | None = None) -> Floats:
         """Design effect in windows of other sizes: what varies by nature grows with the rows.
 
@@ -99,8 +105,7 @@ class Natural:
         sized = _at_size(self.design, rows, self.window_rows)
         if at is None or len(self.strata) == 1:
             return sized
-        spread = self.strata * (1 - self.strata) / np.maximum(self.share * (1 - self.share), _TINY**2)
-        return np.asarray(1 + (sized - 1) * np.maximum(spread, 1.0)[at], dtype=np.float64)
+        return np.asarray(1 + (sized - 1) * self.growth[at], dtype=np.float64)
 
     def pick(self, which: slice | npt.NDArray[np.bool_] | Ints) -> Natural:
         """The same for some of the questions."""

@@ -84,7 +84,7 @@ class Alarm:
 def describe(opening: Opening, watched: Watched, windows: Sequence[WindowCounts]) -> Alarm:
     """Find the strongest detector, start and question of an opening, and measure the change since then."""
     part, first = strongest_start(opening, watched)
-    question = part.watcher.strongest(first, opening.window)
+    question = watched.watcher(part).strongest(first, opening.window)
     measure = _volume if watched.spec.kind == "volume" else _share
     baseline, size, low, high = measure(watched, part, question, first, opening.window)
     spec = watched.spec
@@ -115,7 +115,7 @@ def strongest_start(opening: Opening, watched: Watched) -> tuple[Part, int]:
     oldest = max(opening.start, opening.window - LOOK_BACKS[-1] + 1)
     first = np.arange(opening.window, oldest - 1, -1)
     last = np.full(len(first), opening.window)
-    each = [part.watcher.log_evidence(first, last) for part in watched.parts]
+    each = [watched.watcher(part).log_evidence(first, last) for part in watched.parts]
     best = int(np.argmax([e.max() for e in each]))
     near = each[best] >= each[best].max() - ABOUT_EQUAL
     return watched.parts[best], int(first[int(np.argmax(near))])

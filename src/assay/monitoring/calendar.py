@@ -99,6 +99,21 @@ def calendar_of(
     return Calendar(seasons, strata, at[: len(then)]), at[len(then) :]
 
 
+def strata_at(cycles: Sequence[Cycle], calendar: Calendar, windows: Sequence[WindowCounts]) -> Ints | None:
+    """The stratum of each window in a calendar that was made for others; None when one of them is in none.
+
+    Args:
+        cycles: The cycles of the calendar.
+        calendar: As `calendar_of` made it.
+        windows: Windows.
+    """
+    places = {tuple(one): stratum for stratum, one in enumerate(calendar.strata.tolist())}
+    times = [instant(one.start) for one in windows]
+    found = [places.get(tuple(cycle.place(at) for cycle in cycles)) for at in times]
+    known = [one for one in found if one is not None]
+    return np.array(known, dtype=np.intp) if len(known) == len(found) else None
+
+
 def _week(at: datetime) -> int:
     return (at.toordinal() - 1) // _WEEK  # day 1 of the calendar was a Monday
 

@@ -45,17 +45,30 @@ class Course:
 
 
 def courses(
-    openings: Sequence[Opening], watched: Sequence[Watched], windows: Sequence[WindowCounts], floors: Floors
-) -> tuple[Course, ...]:
-    """One for each of the newest alarms about shares, newest first; volume has none."""
+    openings: Sequence[Opening],
+    watched: Sequence[Watched],
+    windows: Sequence[WindowCounts],
+    floors: Floors,
+    drawn: Mapping[Opening, Course],
+) -> Mapping[Opening, Course]:
+    """One for each of the newest alarms about shares, newest first; volume has none.
+
+    Args:
+        openings: The alarms.
+        watched: The signals they are about.
+        windows: All windows.
+        floors: What does not matter.
+        drawn: Courses that were drawn before: of an alarm that is over, it is still the same.
+    """
     newest = sorted(openings, key=lambda one: (-one.window, one.signal))
-    shares = [one for one in newest if watched[one.signal].spec.kind != "volume"]
-    return tuple(_course(one, watched[one.signal], windows, floors) for one in shares[:MOST_COURSES])
+    shares = [one for one in newest if watched[one.signal].spec.kind != "volume"][:MOST_COURSES]
+    over = {one for one in shares if one.calm is not None and one in drawn}
+    return {one: drawn[one] if one in over else _course(one, watched[one.signal], windows, floors) for one in shares}
 
 
 def _course(opening: Opening, watched: Watched, windows: Sequence[WindowCounts], floors: Floors) -> Course:
     part, first = strongest_start(opening, watched)
-    question = part.watcher.strongest(first, opening.window)
+    question = watched.watcher(part).strongest(first, opening.window)
     bins = list(question.bins)
     last = len(windows) - 1 if opening.calm is None else opening.calm
     events = np.cumsum(watched.counts[first : last + 1][:, bins].sum(1))
@@ -82,24 +95,22 @@ def _course(opening: Opening, watched: Watched, windows: Sequence[WindowCounts],
 
 
 def standing(
-    evidence: Floats, openings: Sequence[Opening], watched: Sequence[Watched], weight: Floats, limit: float
+    evidence: Floats, windows: int, openings: Sequence[Opening], weight: Mapping[str, float], limit: float
 ) -> Mapping[str, float]:
     """Each signal's evidence after the last window, as a share of what an alarm needs; those without any are left out.
 
     Args:
-        evidence: E per signal, look-back and window, (S, look-backs, T).
+        evidence: E per signal and look-back from the last window, (S, look-backs).
+        windows: How many windows there are.
         openings: Alarms of all windows.
-        watched: The signals, (S,).
-        weight: Share of the budget of each signal, (S,).
+        weight: Share of the budget of each signal, by name, in their order.
         limit: Windows per false alarm.
     """
-    last = evidence.shape[2] - 1
-    if last < 0:
-        return {}
-    restart = np.zeros(len(watched), dtype=np.intp)
+    restart = np.zeros(len(evidence), dtype=np.intp)
     for opening in openings:
         if opening.calm is not None:
             restart[opening.signal] = max(restart[opening.signal], opening.calm + 1)
-    fits = np.array(LOOK_BACKS)[None, :] <= last - restart[:, None] + 1
-    now = np.where(fits & (evidence[:, :, last] >= IDLE), evidence[:, :, last], 0.0).sum(1) * weight / limit
-    return {one.spec.name: float(value) for one, value in zip(watched, now, strict=True) if value > 0}
+    fits = np.array(LOOK_BACKS)[None, :] <= windows - restart[:, None]
+    shares = np.array(list(weight.values()))
+    now = np.where(fits & (evidence >= IDLE), evidence, 0.0).sum(1) * shares / limit
+    return {name: float(value) for name, value in zip(weight, now, strict=True) if value > 0}

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,6 @@ import numpy as np
 from assay.inference.candidates import NONE, RANKS, WEIGHTS, choose, chosen_log_evidence, upper_limits
 from assay.inference.evidence import LOOK_BACKS, Watch, cap_of, paths
 from assay.inference.natural import Floats, Ints, Natural, learn
-from assay.monitoring.detectors.base import View
 from assay.monitoring.detectors.fixed import askable, limit_of
 from assay.monitoring.detectors.rate import Rate, floor_of
 from assay.monitoring.floors import Floors
@@ -103,10 +103,9 @@ class Search:
             slice=where,
         )
         counts, known = (np.concatenate([one.rows - one.events, one.events], axis=1) for one in (live, past))
-        view = View(spec, counts, natural, self.floors, self.at, self.cap)
-        detector = Rate()
-        part = Part(detector, natural, view)
-        return replace(opening, start=start), Watched(spec, known.sum(0, keepdims=True), counts, self.at, (part,))
+        part = Part(Rate(), spec, natural, self.floors, self.cap)
+        watched = Watched(spec, known.sum(0, keepdims=True), self.at, (part,), lambda: counts)
+        return replace(opening, start=start), watched
 
 
 def searched(specs: Sequence[SignalSpec]) -> tuple[SignalSpec, ...]:
@@ -191,7 +190,7 @@ def candidates(
                     continue
                 seen.add(columns)
                 others = tuple(1 + i for i in range(len(shape)) if i not in group)
-                answers.append(counts.sum(others).reshape(len(windows), -1, 2))
+                answers.append(counts.sum(others).reshape(len(windows), prod(shape[i] for i in group), 2))
                 levels = product(*(spec.axes[i].levels for i in group))
                 where += [dict(zip(columns, one, strict=True)) for one in levels]
     if not answers:

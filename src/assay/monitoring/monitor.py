@@ -12,21 +12,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from assay.errors import BaselineError, ConfigError
 from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE, LEARNABLE
-from assay.monitoring.alarms import Alarm, describe
+from assay.monitoring.alarms import Alarm
 from assay.monitoring.clock import DAY, span_of
-from assay.monitoring.course import Course, courses, standing
-from assay.monitoring.discovery import SPEC, names, search, searched
+from assay.monitoring.course import Course
+from assay.monitoring.discovery import SPEC, searched
+from assay.monitoring.estimate import Calibration
 from assay.monitoring.floors import Floors
-from assay.monitoring.portrait import Shape, shapes, tolerances
+from assay.monitoring.judgement import Judged, Standard, judge_windows
+from assay.monitoring.portrait import Shape, shapes
 from assay.monitoring.signals import Reference, WindowCounts
-from assay.monitoring.silence import silent_ones
-from assay.monitoring.summary import Interval, WindowSummary, summarise
-from assay.monitoring.walk import walk
-from assay.monitoring.watching import Watched, all_evidence, frame_of, watch
+from assay.monitoring.summary import Interval, WindowSummary
+from assay.monitoring.watching import Watched
 from assay.monitoring.weights import weights
 
 DEFAULT_FALSE_ALARM_EVERY = 365 * DAY
@@ -121,38 +122,65 @@ def evaluate(
         BaselineError: The baseline has no windows or no signals, or counts other bins than the windows.
         ConfigError: The budget is not positive, or given twice.
     """
+    return judge(
+        reference, windows, false_alarm_every=false_alarm_every, windows_per_alarm=windows_per_alarm, floors=floors
+    )[0]
+
+
+def judge(
+    reference: Reference,
+    windows: Sequence[WindowCounts],
+    *,
+    false_alarm_every: timedelta | None = None,
+    windows_per_alarm: float | None = None,
+    floors: Floors | None = None,
+    calibration: Calibration | None = None,
+    before: Judged | None = None,
+    most_bytes: int = 0,
+) -> tuple[Evaluation, Judged | None]:
+    """The same as `evaluate`, going on from an earlier judgement as far as its windows are these.
+
+    What it says does not depend on ``before``, bit for bit: only how long it takes does.
+
+    Args:
+        reference: What normal is.
+        windows: The live windows since the baseline, all of them, cut as the baseline's are; any order.
+        false_alarm_every: Time between false alarms over all signals together; a year by default.
+        windows_per_alarm: The same in windows, instead.
+        floors: How much change does not matter.
+        calibration: What a confidence meant: adds the estimated accuracy to every window; None for no estimates.
+        before: What an earlier judgement has left, of whatever windows; None for none.
+        most_bytes: Keep what is left for the next one where it takes no more memory than this.
+
+    Raises:
+        BaselineError: The baseline has no windows or no signals, or counts other bins than the windows.
+        ConfigError: The budget is not positive, or given twice.
+    """
     if not reference.windows or not reference.specs:
         raise BaselineError("the baseline has no windows or no signals: learn it from a reference with rows")
     by_rows = reference.window.endswith("rows")
     span = span_of(reference.windows, by_rows=by_rows)
-    floors = floors or Floors()
     judged = tuple(s for s in reference.specs if s.kind != "cells" and not (by_rows and s.kind == "volume"))
     specs = (*judged, SPEC) if searched(reference.specs) else judged
+    floors = floors or Floors()
     budget = _budget(span, false_alarm_every, windows_per_alarm, len(specs), floors)
-    ordered = tuple(sorted(windows, key=lambda w: (w.start, w.end)))
-    weight, limit = weights(specs), budget.windows_per_alarm
     length = None if by_rows else span
-    frame = frame_of(reference, ordered, specs=judged, windows_per_alarm=limit, span=length, floors=floors)
-    watched = watch(reference, ordered, specs=judged, weight=weight, frame=frame)
-    evidence = all_evidence(watched, len(ordered))
-    found = search(reference, ordered, weight=weight[-1], frame=frame) if len(specs) > len(judged) else None
-    whole = evidence if found is None else np.concatenate([evidence, found.evidence()[None]])
-    openings = walk(whole, np.array(weight[: len(whole)]), limit)
-    named, known = names(found, openings, watched)
-    alarms = silent_ones([describe(one, known[one.signal], ordered) for one in named], watched, ordered)
-    own, shares = [one for one in openings if one.signal < len(watched)], np.array(weight[: len(watched)])
-    return Evaluation(
+    by = Standard(reference, judged, weights(specs), budget.windows_per_alarm, length, floors, calibration)
+    ordered = tuple(sorted(windows, key=lambda w: (w.start, w.end)))
+    done = judge_windows(by, ordered, before, most_bytes=most_bytes)
+    found = Evaluation(
         windows=len(ordered),
-        alarms=alarms,
+        alarms=done.alarms,
         budget=budget,
-        series=summarise(watched, ordered),
-        silent=any(alarm.silent for alarm in alarms),
-        findings=(*_about_baseline(reference), *_about_budget(budget, span), *_about_signals(watched, ordered)),
-        tolerances=tolerances(watched, floors),
-        shapes=shapes(alarms, watched, ordered),
-        courses=courses(named, known, ordered, floors),
-        evidence=standing(evidence, own, watched, shares, limit),
+        series=done.series,
+        silent=any(alarm.silent for alarm in done.alarms),
+        findings=(*_about_baseline(reference), *_about_budget(budget, span), *_about_signals(done.watched, done.there)),
+        tolerances=done.tolerances,
+        shapes=shapes(done.alarms, done.watched, ordered),
+        courses=tuple(done.drawn.values()),
+        evidence=done.standing,
     )
+    return found, done if done.sums is not None else None
 
 
 def _budget(span: timedelta, every: timedelta | None, limit: float | None, signals: int, floors: Floors) -> Budget:
@@ -196,16 +224,16 @@ def _about_budget(budget: Budget, span: timedelta) -> tuple[Finding, ...]:
     return (Finding("monitor.budget-raised", "budget", Severity.INFO, detail),)
 
 
-def _about_signals(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tuple[Finding, ...]:
+def _about_signals(watched: Sequence[Watched], there: npt.NDArray[np.bool_] | None) -> tuple[Finding, ...]:
     out = []
-    for one in watched:
+    for place, one in enumerate(watched):
         if one.spec.kind == "volume" and not one.parts:
             detail = f"the number of rows is not judged: how much it varies takes {CLAIMABLE} windows to learn"
             out.append(Finding("monitor.not-judged", one.spec.name, Severity.INFO, detail))
         elif not one.parts:
             detail = "not judged: the baseline has no rows of it"
             out.append(Finding("monitor.not-judged", one.spec.name, Severity.WARNING, detail))
-        elif windows and not one.counts.any():
+        elif there is not None and not there[place]:
             detail = "no rows in any of these windows: nothing is known about it"
             out.append(Finding("monitor.no-rows", one.spec.name, Severity.INFO, detail))
     return tuple(out)

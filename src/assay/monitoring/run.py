@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine as Database
@@ -13,9 +13,9 @@ from assay.engines.bringing import at_hand
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
-from assay.monitoring.estimate import with_estimates
 from assay.monitoring.floors import Floors
-from assay.monitoring.monitor import Evaluation, evaluate
+from assay.monitoring.keeping import KEEPER
+from assay.monitoring.monitor import Evaluation, judge
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_baseline, load_windows, record, weight
 from assay.monitoring.windows import count
@@ -99,8 +99,16 @@ def run(
             since=since,
         )
     windows = merge(known, counted.windows)
-    said = evaluate(baseline, windows, false_alarm_every=false_alarm_every, floors=floors)
-    said = replace(said, series=with_estimates(said.series, windows, baseline.calibration))
+    said, judged = judge(
+        baseline,
+        windows,
+        false_alarm_every=false_alarm_every,
+        floors=floors,
+        calibration=baseline.calibration,
+        before=KEEPER.take(model, baseline.digest),
+        most_bytes=KEEPER.most_bytes,
+    )
+    KEEPER.put(judged, model, baseline.digest)
     kept = record(database, model=model, baseline=baseline, evaluation=said, windows=windows, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
     return Run(said, kept, (*odd, *kept.findings, *said.findings))

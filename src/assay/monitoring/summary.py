@@ -58,24 +58,31 @@ class WindowSummary:
         return {"start": self.start, "end": self.end, "rows": self.rows, "values": values}
 
 
-def summarise(watched: Sequence[Watched], windows: Sequence[WindowCounts]) -> tuple[WindowSummary, ...]:
-    """The figures of every window, from the counts that were judged."""
+def summarise(
+    watched: Sequence[Watched], counts: Sequence[Floats], windows: Sequence[WindowCounts]
+) -> tuple[WindowSummary, ...]:
+    """The figures of windows.
+
+    Args:
+        watched: The signals.
+        counts: Their counts in these windows, each (T, bins).
+        windows: The windows.
+    """
     values: list[dict[str, Interval]] = [{} for _ in windows]
-    for one in watched:
+    for one, mine in zip(watched, counts, strict=True):
         baseline = one.baseline.sum(0)
-        for k, counts in enumerate(one.counts):
-            if counts.sum() > 0:
-                values[k].update(figures(one.spec, counts, baseline))
-    for k, found in enumerate(_areas(watched, len(windows))):
+        for k, bins in enumerate(mine):
+            if bins.sum() > 0:
+                values[k].update(figures(one.spec, bins, baseline))
+    for k, found in enumerate(_areas({one.spec.name: mine for one, mine in zip(watched, counts, strict=True)})):
         values[k] |= {} if found is None else {AUC: found}
     return tuple(WindowSummary(w.start, w.end, w.rows, v) for w, v in zip(windows, values, strict=True))
 
 
-def _areas(watched: Sequence[Watched], windows: int) -> list[Interval | None]:
+def _areas(by_name: Mapping[str, Floats]) -> list[Interval | None]:
     """The area under the ROC curve of every window: a figure made of two signals, each of which is judged."""
-    by_name = {one.spec.name: one.counts for one in watched}
     if POSITIVES not in by_name or NEGATIVES not in by_name:
-        return [None] * windows
+        return []
     each = zip(by_name[POSITIVES], by_name[NEGATIVES], strict=True)
     areas = [area(positives, negatives) for positives, negatives in each]
     return [None if found is None else Interval(*found) for found in areas]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 
-from assay.inference.evidence import LOOK_BACKS, cap_of, over_look_backs
+from assay.inference.evidence import cap_of
 from assay.inference.natural import Floats, Ints, Natural, learn
 from assay.inference.seasons import Calendar, Step, clear, learn_steps
 from assay.inference.trend import without_trend
@@ -23,16 +23,25 @@ from assay.monitoring.signals import Reference, SignalSpec, WindowCounts, counts
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One signal under one detector."""
+    """One signal under one detector.
+
+    Attributes:
+        detector: Which.
+        spec: The signal.
+        natural: What the baseline knows about the detector's questions.
+        floors: What does not matter.
+        cap: Most evidence one window may bring, in nats; None when one window may do.
+    """
 
     detector: Detector
+    spec: SignalSpec
     natural: Natural
-    view: View
+    floors: Floors
+    cap: float | None
 
-    @property
-    def watcher(self) -> Watcher:
-        """What judges the windows. Made anew each time: it is large, and one signal's at a time is enough."""
-        return self.detector.watch(self.view)
+    def watcher(self, counts: Floats, at: Ints) -> Watcher:
+        """What judges windows with these counts, (T, bins), and strata, (T,)."""
+        return self.detector.watch(View(self.spec, counts, self.natural, self.floors, at, self.cap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +51,25 @@ class Watched:
     Attributes:
         spec: The signal.
         baseline: Its counts in the baseline, (1, bins).
-        counts: Its counts in the live windows, (T, bins).
         at: Stratum of each live window, (T,).
         parts: Its detectors, at equal weight; empty when there is nothing to ask.
+        counted: Its counts in the live windows, (T, bins), when they are asked for: most signals' never are.
     """
 
     spec: SignalSpec
     baseline: Floats
-    counts: Floats
     at: Ints
     parts: tuple[Part, ...]
+    counted: Callable[[], Floats]
 
-    def evidence(self) -> Floats:
-        """E for every look-back and window, (look-backs, T): the mean over the detectors."""
-        each = [over_look_backs(part.watcher.log_evidence, len(self.counts)) for part in self.parts]
-        return np.asarray(np.mean(each, axis=0), dtype=np.float64)
+    @property
+    def counts(self) -> Floats:
+        """Its counts in the live windows, (T, bins)."""
+        return self.counted()
+
+    def watcher(self, part: Part) -> Watcher:
+        """What judges all windows by one detector. Made anew each time: it is large, and few are asked for."""
+        return part.watcher(self.counts, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +132,15 @@ class Frame:
     """What all signals of an evaluation share.
 
     Attributes:
-        calendar: The seasons of the baseline; None without any.
+        cycles: The cycles of the clock that the baseline carries.
+        calendar: Its seasons; None without any.
         at: Stratum of each live window, (T,).
         day: Windows a day, where they are shorter.
         floors: What does not matter.
         windows_per_alarm: ``A``.
     """
 
+    cycles: tuple[Cycle, ...]
     calendar: Calendar | None
     at: Ints
     day: int | None
@@ -155,38 +170,29 @@ def frame_of(
     cycles = carried(specs, reference.windows, span) if span is not None else ()
     calendar, at = calendar_of(cycles, reference.windows, windows)
     day = None if span is None or span <= timedelta(0) else DAY // span
-    return Frame(calendar, at, day, floors, windows_per_alarm)
+    return Frame(cycles, calendar, at, day, floors, windows_per_alarm)
 
 
-def watch(
-    reference: Reference,
-    windows: Sequence[WindowCounts],
-    *,
-    specs: Sequence[SignalSpec],
-    weight: Sequence[float],
-    frame: Frame,
-) -> tuple[Watched, ...]:
-    """Learn and judge all signals, in the order of ``specs``.
+def parts_of(
+    reference: Reference, *, specs: Sequence[SignalSpec], weight: Sequence[float], frame: Frame
+) -> tuple[tuple[Part, ...], ...]:
+    """The detectors of all signals, in the order of ``specs``, with what they learn from the baseline.
 
     Args:
         reference: The baseline.
-        windows: The live windows, in time order.
         specs: The signals that are judged.
         weight: Share of the budget of each.
         frame: What they share.
     """
     baseline = [counts_of(spec, reference.windows) for spec in specs]
-    live = [counts_of(spec, windows) for spec in specs]
     parts: list[list[Part]] = [[] for _ in specs]
     for i, detector, natural in _learn_all(specs, baseline, calendar=frame.calendar, day=frame.day):
         at_once = frame.floors.one_window or _one_window_may_do(specs[i])
         cap = None if at_once else cap_of(frame.windows_per_alarm, weight[i])
         if natural.rows.max() == 0 or (natural.short and specs[i].kind == "volume"):
             continue
-        view = View(specs[i], live[i], natural, frame.floors, frame.at, cap)
-        parts[i].append(Part(detector, natural, view))
-    summed = [counts.sum(0, keepdims=True) for counts in baseline]
-    return tuple(Watched(s, summed[i], live[i], frame.at, tuple(parts[i])) for i, s in enumerate(specs))
+        parts[i].append(Part(detector, specs[i], natural, frame.floors, cap))
+    return tuple(map(tuple, parts))
 
 
 def _one_window_may_do(spec: SignalSpec) -> bool:
@@ -230,12 +236,3 @@ def _learn_all(
 
 def _column(spec: SignalSpec) -> tuple[str, str]:
     return spec.family, spec.column or spec.name
-
-
-def all_evidence(watched: Sequence[Watched], windows: int) -> Floats:
-    """E per signal, look-back and window, (S, look-backs, T); 0 where nothing can be asked."""
-    out = np.zeros((len(watched), len(LOOK_BACKS), windows))
-    for i, one in enumerate(watched):
-        if one.parts:
-            out[i] = one.evidence()
-    return out

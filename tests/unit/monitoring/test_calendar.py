@@ -13,7 +13,7 @@ from assay.monitoring.clock import DAY
 from assay.monitoring.floors import Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import WindowCounts
-from assay.monitoring.watching import carried, frame_of, watch
+from assay.monitoring.watching import carried, frame_of, parts_of
 
 HOUR = timedelta(hours=1)
 
@@ -76,8 +76,8 @@ def test_months_are_used_when_they_come_back() -> None:
     reference, live = seasonal.windows(800, 100)
     assert evaluate(reference, live).alarms == ()
     frame = frame_of(reference, live, specs=reference.specs, windows_per_alarm=365.0, span=DAY, floors=Floors())
-    watched = watch(reference, live, specs=reference.specs, weight=[0.1] * 4, frame=frame)
-    assert {len(part.natural.strata) for one in watched for part in one.parts} == {84}
+    parts = parts_of(reference, specs=reference.specs, weight=[0.1] * 4, frame=frame)
+    assert {len(part.natural.strata) for mine in parts for part in mine} == {84}
 
 
 def test_a_change_at_one_hour_is_measured_against_that_hour() -> None:

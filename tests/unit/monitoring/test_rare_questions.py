@@ -15,7 +15,7 @@ from assay.monitoring.clock import DAY
 from assay.monitoring.floors import Floors
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.signals import SignalSpec, WindowCounts
-from assay.monitoring.watching import frame_of, watch
+from assay.monitoring.watching import frame_of, parts_of
 
 HOURS = 24
 BASELINE = 91
@@ -125,9 +125,9 @@ def test_rows_that_do_not_depend_on_each_other_are_found_sooner() -> None:
 def _design(specs: Sequence[SignalSpec], windows: Sequence[WindowCounts], signal: str) -> float:
     reference = Normal(tuple(specs), tuple(windows))
     frame = frame_of(reference, (), specs=specs, windows_per_alarm=365.0, span=DAY, floors=Floors())
-    watched = watch(reference, (), specs=specs, weight=[0.1] * len(specs), frame=frame)
-    (one,) = [w for w in watched if w.spec.name == signal]
-    return float(one.parts[0].natural.design.max())
+    parts = parts_of(reference, specs=specs, weight=[0.1] * len(specs), frame=frame)
+    (mine,) = [one for one, spec in zip(parts, specs, strict=True) if spec.name == signal]
+    return float(mine[0].natural.design.max())
 
 
 def test_a_rare_question_takes_the_variation_of_its_columns_values() -> None:

@@ -64,6 +64,23 @@ class Watcher(Protocol):
         ...
 
 
+class Carried(Watcher, Protocol):
+    """A watcher that is carried on by the windows that come later, with the same evidence as if all came at once."""
+
+    @property
+    def windows(self) -> int:
+        """How many windows it has."""
+        ...
+
+    def then(self, counts: Floats, at: Ints) -> Carried:
+        """The same after more windows: their counts, (T, bins), and strata, (T,)."""
+        ...
+
+    def cut(self, begin: int, end: int) -> Carried:
+        """The same of the windows ``begin`` to ``end - 1`` alone, with what those before have chosen and summed up."""
+        ...
+
+
 class Detector(Protocol):
     """A way of asking a kind of signal questions."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.inference.evidence import Paths, Watch, log_evidence, paths
+from assay.inference.evidence import Paths, Terms, Watch, carried_on, log_evidence, mixed, terms_of
 from assay.inference.natural import FEWEST, UPPER_TAIL, Floats, Ints, Natural
 from assay.inference.quantiles import chi2_quantile
 from assay.monitoring.detectors.base import Question, View
@@ -35,18 +35,25 @@ def count(questions: Sequence[Question], counts: Floats) -> tuple[Floats, Floats
 
 @dataclass(frozen=True, slots=True)
 class FixedWatcher:
-    """Questions with fixed sets of bins, at equal weight."""
+    """Questions with fixed sets of bins, at equal weight.
+
+    Attributes:
+        asked: The questions.
+        path: Their running sums; None when nothing can be asked.
+        terms: What a row and an event bring to each; None likewise.
+        which: Their places among all questions of the detector.
+    """
 
     asked: tuple[Question, ...]
     path: Paths | None
+    terms: Terms | None = None
+    which: tuple[int, ...] = ()
 
     def log_evidence(self, first: Ints, last: Ints) -> Floats:
         """``log`` of the mean of E over the questions, (n,)."""
         if self.path is None:
             return np.full(len(first), -np.inf)
-        each = log_evidence(self.path, first, last)
-        top = each.max(1)
-        return np.asarray(top + np.log(np.exp(each - top[:, None]).mean(1)), dtype=np.float64)
+        return mixed(log_evidence(self.path, first, last))
 
     def strongest(self, first: int, last: int) -> Question:
         """The question with the largest E over these windows."""
@@ -82,7 +89,8 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
     limit = limit_of(natural, sign) if view.cap is not None else np.full(len(sign), np.nan)
     judged = Watch(natural.pick(ask), floor[..., ask], sign[ask], view.at, view.cap, limit[ask])
     asked = tuple(q for q, yes in zip(questions, ask, strict=True) if yes)
-    return FixedWatcher(asked, paths(events[:, ask], rows[:, ask], judged))
+    terms, which = terms_of(judged), np.flatnonzero(ask)
+    return FixedWatcher(asked, carried_on(events[:, ask], rows[:, ask], terms, view.at), terms, tuple(which.tolist()))
 
 
 def askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assay.inference.distribution import from_half_lines, from_values
+from assay.inference.distribution import Distribution, from_half_lines, from_values
 from assay.inference.learnedset import SetWatch, log_evidence, prepare
 from assay.inference.natural import Floats, Ints
 from assay.monitoring.detectors.base import Question, View
@@ -21,7 +21,24 @@ class SetWatcher:
     """The learned sets of one signal."""
 
     spec: SignalSpec
+    known: Distribution
+    floor: float
     inner: SetWatch
+
+    @property
+    def windows(self) -> int:
+        """How many windows it has."""
+        return len(self.inner.sets)
+
+    def then(self, counts: Floats, at: Ints) -> SetWatcher:
+        """The same after more windows."""
+        inner = self.inner
+        after = prepare(counts, self.known, floor=self.floor, at=at, cap=inner.cap, before=inner)
+        return replace(self, inner=after)
+
+    def cut(self, begin: int, end: int) -> SetWatcher:
+        """The same of some of the windows."""
+        return replace(self, inner=self.inner.cut(begin, end))
 
     def log_evidence(self, first: Ints, last: Ints) -> Floats:
         """``log E`` of the set that each start had chosen."""
@@ -60,4 +77,4 @@ class LearnedSet:
         floor = view.floors.distribution
         known = from_half_lines(view.natural) if view.spec.kind == "ordered" else from_values(view.natural)
         inner = prepare(view.counts, known, floor=floor, at=view.at, cap=view.cap)
-        return SetWatcher(view.spec, inner)
+        return SetWatcher(view.spec, known, floor, inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,9 +27,22 @@ def bin_values(spec: SignalSpec) -> Floats:
 class MeanWatcher:
     """Bets on the mean of one score."""
 
-    spec: SignalSpec
+    view: View
     inner: MeanWatch
     falls: tuple[Question, Question]
+
+    @property
+    def windows(self) -> int:
+        """How many windows it has."""
+        return len(self.inner.wager) - 1
+
+    def then(self, counts: Floats, at: Ints) -> MeanWatcher:
+        """The same after more windows."""
+        return replace(self, inner=_bets(replace(self.view, counts=counts, at=at), self.inner))
+
+    def cut(self, begin: int, end: int) -> MeanWatcher:
+        """The same of some of the windows."""
+        return replace(self, inner=self.inner.cut(begin, end))
 
     def log_evidence(self, first: Ints, last: Ints) -> Floats:
         """``log E`` of the mixture of bets."""
@@ -70,11 +83,17 @@ class Mean:
     def watch(self, view: View) -> MeanWatcher:
         """Bet on both directions that do harm."""
         spec, known = view.spec, from_half_lines(view.natural)
-        low, high = spec.span or (0.0, 1.0)
-        values = np.clip((bin_values(spec) - low) / (high - low), 0.0, 1.0)
-        floor = view.floors.mean if spec.tolerance is None else spec.tolerance / (high - low)
-        inner = prepare(view.counts, values, known, floor=floor, at=view.at, cap=view.cap, sides=spec.sides)
         middle = int(np.searchsorted(np.cumsum(known.share), 0.5))
         below = tuple(range(min(middle, spec.bins - 2) + 1))
         label = f"{spec.subject} <= {spec.edges[len(below) - 1]:.6g}"
-        return MeanWatcher(spec, inner, (Question(label, below, "up"), Question(label, below, "down")))
+        falls = Question(label, below, "up"), Question(label, below, "down")
+        return MeanWatcher(replace(view, counts=view.counts[:0], at=view.at[:0]), _bets(view, None), falls)
+
+
+def _bets(view: View, before: MeanWatch | None) -> MeanWatch:
+    spec = view.spec
+    low, high = spec.span or (0.0, 1.0)
+    values = np.clip((bin_values(spec) - low) / (high - low), 0.0, 1.0)
+    floor = view.floors.mean if spec.tolerance is None else spec.tolerance / (high - low)
+    known = from_half_lines(view.natural)
+    return prepare(view.counts, values, known, floor=floor, at=view.at, cap=view.cap, sides=spec.sides, before=before)
