@@ -13,7 +13,7 @@ from assay.errors import AssayError
 from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
 from assay.monitoring.clients import store
-from assay.monitoring.clients.counting import LEAD, Roster, count
+from assay.monitoring.clients.counting import LEAD, MOST_SEEN, Roster, count, newest
 from assay.monitoring.clients.judge import ClientAlarm, ClientWindow, judge
 from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, NOBODY, Columns, Seen, Sight
 from assay.monitoring.clients.space import SAMPLE, Space
@@ -87,7 +87,8 @@ def _watch(project: Project, model: ModelConfig, predictions: Predictions, colum
     merged = {one.start: one for one in known}
     grown = [one for one in fresh if one.start not in merged or _rows(one) > _rows(merged[one.start])]
     merged |= {one.start: one for one in grown}
-    windows = [merged[start] for start in sorted(merged)][-store.KEPT :]
+    every = [merged[start] for start in sorted(merged)]
+    windows = newest(every[-store.KEPT :])
     raised = judge(
         windows,
         windows_per_alarm=max(model.clients.false_alarm_every / width, FEWEST_WINDOWS),
@@ -95,7 +96,15 @@ def _watch(project: Project, model: ModelConfig, predictions: Predictions, colum
         trusted=model.clients.trusted,
     )
     new = store.record(
-        project.state, model=name, space=key, changed=grown, raised=raised, column=column, now=now, actor=project.actor
+        project.state,
+        model=name,
+        space=key,
+        changed=[one for one in grown if one.start >= windows[0].start],
+        oldest=windows[0].start if windows else "",
+        raised=raised,
+        column=column,
+        now=now,
+        actor=project.actor,
     )
     monitoring.drain(project.state, project.log)
     clients = {who for window in windows for who in window.seen} - {NEWCOMERS}
@@ -216,5 +225,9 @@ def _said(
         findings.append(Finding("client.unnamed", name, Severity.INFO, said, {"rows": unnamed}))
     if any(len(window.seen) > MOST_CLIENTS for window in windows):
         said = f"a window has more than {MOST_CLIENTS:,} clients: those with the fewest rows are left out"
+        findings.append(Finding("client.too-many", name, Severity.WARNING, said))
+    crowd = sum(len(window.seen) for window in windows)
+    if crowd > MOST_SEEN - MOST_CLIENTS:
+        said = f"{len(windows)} windows have {crowd:,} clients, about as many as are judged: older ones are let go"
         findings.append(Finding("client.too-many", name, Severity.WARNING, said))
     return replace(watch, findings=tuple(findings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 
 from assay.errors import TableError
+from assay.monitoring.clients import counting
 from assay.monitoring.clients.counting import FORGOTTEN, SETTLED, Roster, look_at
-from assay.monitoring.clients.judge import TOLERANCES, ClientAlarm, ClientWindow, judge
+from assay.monitoring.clients.judge import FEWEST_ROWS, TOLERANCES, ClientAlarm, ClientWindow, _units, judge
 from assay.monitoring.clients.sight import ASKED, MOST_JUDGED, NEWCOMERS, NOBODY, Columns, Seen, Sight, parse
 from assay.monitoring.clients.space import NEIGHBOURS, Floats, Space, neighbours
 from assay.monitoring.clients.words import as_json, sentence
+from assay.storage.clock import utc_text
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -309,3 +311,38 @@ def test_a_client_settles_after_a_week_and_is_forgotten_after_a_month(space: Spa
     parts = [(BEGIN, BEGIN + HOUR, asked(rows[:5])), (BEGIN, BEGIN + HOUR, asked(rows[5:]))]
     (one,) = look_at(sight, parts, Roster())
     assert one.seen["anna"].rows == 10
+
+
+def test_a_crowd_without_end_leaves_the_newest_windows_and_the_clients_seen_last(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "MOST_SEEN", 100)
+    roster = Roster()
+    rng = np.random.default_rng(2)
+
+    def parts() -> Iterator[tuple[datetime, datetime, pa.Table]]:
+        for hour in range(12):
+            for half in range(2):
+                names = [f"{hour}-{half}-{i}" for i in range(15)]
+                yield BEGIN + hour * HOUR, BEGIN + (hour + 1) * HOUR, asked(honest(rng, 15), names)
+
+    found = look_at(Sight(space, Columns("client", "answer")), parts(), roster)
+    assert [one.start for one in found] == [utc_text(BEGIN + hour * HOUR) for hour in (9, 10, 11)]
+    assert [len(one.seen) for one in found] == [31] * 3  # and all newcomers together
+    assert len(roster.first) == len(roster.last) == 100
+    assert {name.split("-")[0] for name in roster.last} == {"8", "9", "10", "11"}
+    assert counting.newest(found[-1:]) == found[-1:]
+    monkeypatch.setattr(counting, "MOST_SEEN", 10)
+    assert counting.newest(found) == found[-1:]  # never nothing
+
+
+def test_what_happened_to_nobody_costs_no_time_and_changes_no_alarm() -> None:
+    quiet = {f"user-{i}": Seen(3, (3, 3, 3, 3)) for i in range(500)}
+    loud = {"mallory": Seen(150, (150, 150, 150, 150), (140, 0, 0, 0)), "many": Seen(FEWEST_ROWS + 5000)}
+    windows = [
+        ClientWindow(utc_text(BEGIN + i * HOUR), utc_text(BEGIN + (i + 1) * HOUR), quiet | (loud if i > 40 else {}))
+        for i in range(50)
+    ]
+    units = _units(windows, A, {}, frozenset())
+    assert {unit.client for unit in units} == {"mallory", "many"}
+    assert {alarm.client for alarm in judge(windows, windows_per_alarm=A)} >= {"mallory"}

@@ -9,14 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from sqlalchemy import func, select
 from tests.small_project import CONFIG, TODAY, Small, build, rows
 
 from assay.errors import ConfigError
+from assay.monitoring.clients import counting
 from assay.monitoring.clients.sight import NEWCOMERS
+from assay.project import clients
 from assay.project.clients import watch_clients
 from assay.project.config import parse
 from assay.project.due import run_due
 from assay.project.health import project_health
+from assay.storage.database import reading
+from assay.storage.tables import windows
 
 WITH_CLIENTS = CONFIG.replace(
     'label = "y"\n\n[models.spam.policy]', 'label = "y"\nclient = "who"\n\n[models.spam.policy]'
@@ -131,3 +136,18 @@ def test_a_model_without_clients_has_no_such_check(tmp_path: Path) -> None:
     now = datetime.fromisoformat("2026-03-05T00:00:00+00:00")
     assert "clients" not in project_health(made.project, now=now).models[0].checks
     assert watch_clients(made.project, "spam", now).findings == ()
+
+
+def test_a_crowd_of_invented_clients_is_said_and_bounded(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_of(small, attacked=True)
+    monkeypatch.setattr(counting, "MOST_SEEN", 20)
+    monkeypatch.setattr(clients, "MOST_SEEN", 20)
+    monkeypatch.setattr(clients, "MOST_CLIENTS", 5)
+    seen = watch_clients(small.project, "spam", NOW)
+    assert 1 <= seen.windows < 20
+    assert "client.too-many" in {one.rule for one in seen.findings}
+    with reading(small.project.state) as connection:
+        kept = connection.execute(select(func.count()).where(windows.c.baseline.startswith("clients:"))).scalar_one()
+    assert kept == seen.windows + 1  # and the reference
+    again = watch_clients(small.project, "spam", NOW)
+    assert (again.windows, again.alarms, again.new) == (seen.windows, seen.alarms, ())

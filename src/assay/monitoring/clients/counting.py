@@ -28,10 +28,14 @@ LEAD: Final = timedelta(days=1)
 CHUNK: Final = 100_000
 """Rows that are in memory at a time."""
 
+MOST_SEEN: Final = 400_000
+"""Clients in all windows that are kept, each counted in each: whoever invents a name for every query would otherwise
+fill memory and disk, and take the time of everything else that is due."""
+
 
 @dataclass
 class Roster:
-    """When each client was first and last seen.
+    """When each client was first and last seen; of more than `MOST_SEEN`, those seen last.
 
     Attributes:
         first: Start of the window it was first seen in; of one that came back, of its return.
@@ -46,7 +50,11 @@ class Roster:
         for name in names:
             if name not in self.first or start - self.last[name] > FORGOTTEN:
                 self.first[name] = start
+            self.last.pop(name, None)  # the order is that of the last time
             self.last[name] = start
+        while len(self.last) > MOST_SEEN:
+            oldest = next(iter(self.last))
+            del self.first[oldest], self.last[oldest]
 
     def settled(self, start: datetime) -> set[str]:
         """Clients that are no newcomers in a window."""
@@ -72,17 +80,43 @@ def look_at(sight: Sight, windows: Iterable[tuple[datetime, datetime, pa.Table]]
         sight: What looks; it remembers.
         windows: Start, end and rows of each, in time order; a window may come in several parts.
         roster: Who was seen when; added to.
+
+    Returns:
+        The windows with rows: as many of the newest as `newest` keeps.
     """
     out: list[ClientWindow] = []
+    room = MOST_SEEN
     for start, end, rows in windows:
         again = bool(out) and out[-1].start == utc_text(start)
         seen = dict(out.pop().seen) if again else {}
         if not again:
             sight.known = roster.settled(start)
+            if out:  # the window before is complete
+                out[-1] = ClientWindow(out[-1].start, out[-1].end, _largest(out[-1].seen))
+                room -= len(out[-1].seen)
+                if room < 0:
+                    out = [*newest(out)]
+                    room = MOST_SEEN - sum(len(one.seen) for one in out)
         sight.look(rows, seen)
         roster.see((name for name in seen if name != NEWCOMERS), start)
         out.append(ClientWindow(utc_text(start), utc_text(end), seen))
-    return [ClientWindow(one.start, one.end, _largest(one.seen)) for one in out]
+    if out:
+        out[-1] = ClientWindow(out[-1].start, out[-1].end, _largest(out[-1].seen))
+    return [*newest(out)]
+
+
+def newest(found: Sequence[ClientWindow]) -> Sequence[ClientWindow]:
+    """The newest windows with at most `MOST_SEEN` clients in all; always one.
+
+    Args:
+        found: In time order.
+    """
+    room = MOST_SEEN
+    for count, one in enumerate(reversed(found)):
+        room -= len(one.seen)
+        if room < 0 and count:
+            return found[-count:]
+    return found
 
 
 def _largest(seen: Mapping[str, Seen]) -> Mapping[str, Seen]:
@@ -106,14 +140,26 @@ def count(
         cuts: Ends of the windows; every two neighbours enclose one.
         roster: Who was seen when; added to.
 
+    Returns:
+        All of them, those without rows too; where there are too many clients, the newest.
+
     Raises:
         TableError: The log cannot be read.
     """
     rows_of = _Rows(engine, source, sight, time)
     for rows in rows_of.between(cuts[0] - LEAD, cuts[0]):
         sight.look(rows, {})
-    found = {one.start: one for one in look_at(sight, rows_of.windows(cuts), roster)}
-    return [found.get(utc_text(a), ClientWindow(utc_text(a), utc_text(b), {})) for a, b in pairwise(cuts)]
+    begun: list[datetime] = []
+
+    def told() -> Iterator[tuple[datetime, datetime, pa.Table]]:
+        for part in rows_of.windows(cuts):
+            begun.append(part[0])
+            yield part
+
+    found = {one.start: one for one in look_at(sight, told(), roster)}
+    lost = bool(begun) and utc_text(begun[0]) not in found
+    there = [cut for cut in cuts if not lost or utc_text(cut) >= min(found)]
+    return [found.get(utc_text(a), ClientWindow(utc_text(a), utc_text(b), {})) for a, b in pairwise(there)]
 
 
 @dataclass(frozen=True)

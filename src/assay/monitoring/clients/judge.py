@@ -182,10 +182,12 @@ def _units(
     most = _most_rows(windows)
     units: list[_Unit] = []
     for name, places in there.items():
+        mine = [windows[k].seen[name] for k in places]
+        if not any(any(one.events) or one.rows > FEWEST_ROWS for one in mine):
+            continue  # nothing happened that evidence could grow by; of a large crowd, that is most
         at = np.array(places)
         mass = np.full(len(at), NEWCOMERS_SHARE) if name == NEWCOMERS else (1 - NEWCOMERS_SHARE) / active[at]
         cap = CAP_SHARE * np.log(limit / (mass * _WEIGHT))
-        mine = [windows[k].seen[name] for k in places]
         steps = _shares(mine, tolerated(name, mine, sums[at], usual.get(name)))
         if name != NEWCOMERS:
             steps["volume"] = _volume(mine, np.maximum(most[at], _own_rows(mine, at)))

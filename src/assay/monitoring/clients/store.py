@@ -21,6 +21,7 @@ from assay.storage.tables import alarms, outbox, windows
 KEPT: Final = 1024
 """So many of the newest windows are kept and judged."""
 
+
 ALARM: Final = "client.alarm"
 _REFERENCE: Final = "reference"
 
@@ -62,6 +63,7 @@ def record(
     model: str,
     space: str,
     changed: Sequence[ClientWindow],
+    oldest: str,
     raised: Sequence[ClientAlarm],
     column: str,
     now: datetime,
@@ -74,6 +76,7 @@ def record(
         model: Which model.
         space: What the windows were counted by.
         changed: Windows that are new or have more rows than before.
+        oldest: Start of the first window to keep; those before it go.
         raised: All alarms that these and earlier windows raise.
         column: The column that says who asked.
         now: When this happens.
@@ -89,10 +92,7 @@ def record(
         for window in changed:
             _put(connection, model, space, window)
         mine = (windows.c.model == model, windows.c.baseline == space, windows.c.start != _REFERENCE)
-        newest = select(windows.c.start).where(*mine).order_by(windows.c.start.desc()).offset(KEPT - 1).limit(1)
-        oldest = connection.execute(newest).scalar()
-        if oldest is not None:
-            connection.execute(delete(windows).where(*mine, windows.c.start < oldest))
+        connection.execute(delete(windows).where(*mine, windows.c.start < oldest))
         return tuple(
             alarm for alarm in raised if _raise(connection, model, space, alarm, column=column, now=now, actor=actor)
         )
