@@ -14,7 +14,7 @@ from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.floors import Floors
-from assay.monitoring.keeping import KEEPER
+from assay.monitoring.keeping import COUNTED, JUDGED
 from assay.monitoring.monitor import Evaluation, judge
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_baseline, load_windows, record, weight
@@ -45,7 +45,7 @@ def merge(known: Sequence[WindowCounts], counted: Sequence[WindowCounts]) -> tup
     merged: dict[str, WindowCounts] = {window.start: window for window in known}
     for window in counted:
         old = merged.get(window.start)
-        if old is None or weight(window) > weight(old):
+        if old is None or (window != old and weight(window) > weight(old)):
             merged[window.start] = window
     return tuple(merged[start] for start in sorted(merged))
 
@@ -85,6 +85,7 @@ def run(
     """
     baseline = _baseline(database, model)
     known = load_windows(database, model, baseline.digest)
+    key = (model, baseline.digest)
     with at_hand(source) as here:
         counted = count(
             engine,
@@ -97,7 +98,9 @@ def run(
             live=True,
             known=known[-recounted:],
             since=since,
+            settled=COUNTED.take(*key),
         )
+    COUNTED.put(counted.settled, *key)
     windows = merge(known, counted.windows)
     said, judged = judge(
         baseline,
@@ -105,10 +108,10 @@ def run(
         false_alarm_every=false_alarm_every,
         floors=floors,
         calibration=baseline.calibration,
-        before=KEEPER.take(model, baseline.digest),
-        most_bytes=KEEPER.most_bytes,
+        before=JUDGED.take(*key),
+        most_bytes=JUDGED.most_bytes,
     )
-    KEEPER.put(judged, model, baseline.digest)
+    JUDGED.put(judged, *key)
     kept = record(database, model=model, baseline=baseline, evaluation=said, windows=windows, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
     return Run(said, kept, (*odd, *kept.findings, *said.findings))

@@ -207,7 +207,7 @@ def record(
         added, changed, findings = 0, 0, []
         for window in windows:
             old = there.get(window.start)
-            if old is not None and weight(window) <= weight(old):
+            if old is not None and (window is old or weight(window) <= weight(old)):
                 continue  # as it was, and so is what it says
             values = {
                 "summary": json.dumps(summaries[window.start].to_json() if window.start in summaries else NOTHING),

@@ -20,6 +20,7 @@ from assay.engines.base import (
 from assay.findings import Finding, Severity
 from assay.monitoring.questions import Asked
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.settled import Odd
 from assay.monitoring.signals import SignalSpec, WindowCounts
 
 NEARLY_ORDERED = 0.01
@@ -139,9 +140,17 @@ def _about_order(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]
 
 
 def about_windows(
-    windows: Sequence[WindowCounts], tally: Tally, asked: Mapping[str, Asked], *, live: bool
+    windows: Sequence[WindowCounts], outside: tuple[int, int], odd: Odd, asked: Mapping[str, Asked], *, live: bool
 ) -> tuple[Finding, ...]:
-    """Windows without rows, rows outside the windows, and values that are there but no finite number."""
+    """Windows without rows, rows outside the windows, and values that are there but no finite number.
+
+    Args:
+        windows: The windows.
+        outside: Rows before and after them.
+        odd: Values that are no finite number, by question.
+        asked: What was asked.
+        live: Whether rows still come.
+    """
     found: list[Finding] = []
     empty = [window.start for window in windows if not window.rows]
     found += [
@@ -151,34 +160,52 @@ def about_windows(
     if len(empty) > NAMED:
         detail = f"{len(empty) - NAMED} more windows have no rows, the last is that of {empty[-1]}"
         found.append(Finding("window.empty", empty[-1], Severity.WARNING, detail, {"windows": len(empty) - NAMED}))
-    outside: list[tuple[str, int, str]] = [
-        ("rows.before", tally.before, "rows are older than the windows that are looked at, and were not counted"),
-        ("rows.waiting", tally.after, "rows are in a window that is not complete, and were not counted"),
+    before, after = outside
+    told: list[tuple[str, int, str]] = [
+        ("rows.before", before, "rows are older than the windows that are looked at, and were not counted"),
+        ("rows.waiting", after, "rows are in a window that is not complete, and were not counted"),
     ]
     found += [
         Finding(rule, "rows", Severity.INFO, f"{rows:,} {said}", {"rows": rows})
-        for rule, rows, said in outside
+        for rule, rows, said in told
         if rows and (live or rule == "rows.waiting")
     ]
-    return (*found, *_about_values(tally, asked))
+    return (*found, *_about_values(odd, asked))
 
 
-def _about_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Finding, ...]:
-    kinds: dict[int, tuple[str, Severity, str]] = {
-        NOT_A_NUMBER: ("column.nan", Severity.INFO, "NaN: they count as null"),
-        NEGATIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
-        POSITIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
-        UNREADABLE: ("column.unreadable", Severity.ERROR, "no {}: they count as null"),
-    }
-    rows: dict[tuple[str, str, Severity, str], dict[int, int]] = {}
+def odd_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Odd, ...]:
+    """Values that are there and no finite number, by window and question."""
+    found: list[dict[str, Mapping[int, int]]] = [{} for _ in tally.windows]
+    known: dict[int, Mapping[int, Mapping[int, int]]] = {}
     for name, one in asked.items():
         if len(one.columns) != 1 or len(one.question.codes) != 1:
             continue
-        told: dict[int, int] = defaultdict(int)
-        for (_, code), n in tally.answers[name].items():
-            told[code] += n
-        for code in told.keys() & kinds.keys():
-            rule, severity, said = kinds[code]
+        answer = tally.answers[name]  # signals about one column share it
+        if id(answer) not in known:
+            told: dict[int, dict[int, int]] = defaultdict(dict)
+            for (place, code), rows in answer.items():
+                if code in _KINDS:
+                    told[place][code] = rows
+            known[id(answer)] = told
+        for place, codes in known[id(answer)].items():
+            found[place][name] = codes
+    return tuple(found)
+
+
+_KINDS: dict[int, tuple[str, Severity, str]] = {
+    NOT_A_NUMBER: ("column.nan", Severity.INFO, "NaN: they count as null"),
+    NEGATIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
+    POSITIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
+    UNREADABLE: ("column.unreadable", Severity.ERROR, "no {}: they count as null"),
+}
+
+
+def _about_values(odd: Odd, asked: Mapping[str, Asked]) -> tuple[Finding, ...]:
+    rows: dict[tuple[str, str, Severity, str], dict[int, int]] = {}
+    for name, told in odd.items():
+        one = asked[name]
+        for code in told:
+            rule, severity, said = _KINDS[code]
             if code == UNREADABLE and not one.wanted:
                 continue
             said = said.format(one.wanted)

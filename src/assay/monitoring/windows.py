@@ -10,15 +10,17 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, repeat, takewhile
 
-from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Source, Tally
+from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Source, Tally, WindowRows
+from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
 from assay.monitoring.questions import Asked, ask
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.settled import Counts, Odd, Settled, What, files_of
 from assay.monitoring.signals import SignalSpec, WindowCounts
-from assay.monitoring.strange import about_columns, about_rows, about_windows
+from assay.monitoring.strange import about_columns, about_rows, about_windows, odd_values
 from assay.storage.clock import from_text, parse_span, utc_text
 
 MOST_WINDOWS = 20_000
@@ -45,10 +47,12 @@ class Counted:
     Attributes:
         windows: Complete windows in time order; those without rows among them.
         findings: What is missing, unreadable, odd or was not counted.
+        settled: Live windows that need not be counted again while their files stay as they are.
     """
 
     windows: tuple[WindowCounts, ...]
     findings: tuple[Finding, ...]
+    settled: Counts | None = None
 
 
 def parse_window(window: str) -> timedelta | int:
@@ -131,6 +135,7 @@ def count(
     live: bool,
     known: Sequence[WindowCounts] = (),
     since: datetime | None = None,
+    settled: Counts | None = None,
 ) -> Counted:
     """Count every signal in every complete window of a table.
 
@@ -146,12 +151,15 @@ def count(
             first and the last span are left out where they are clearly partial.
         known: Windows counted before, to be counted again for late rows and labels. New ones follow the last.
         since: Where to begin when none is known; None begins with the first row.
+        settled: What an earlier count has left: spares counting windows again whose files have not changed, and
+            changes nothing else.
 
     Raises:
         TableError: When the table cannot be read or has no time column.
         ConfigError: When there are too many windows.
     """
-    columns = engine.columns(source)
+    files = Files.of(source) if live else Files(source, ())
+    columns = engine.columns(files.newest())
     if schema.time not in columns:
         raise TableError(f"the table has no column {schema.time!r}, which is declared as time")
     there = {name: one for name, one in ask(specs, schema).items() if all(column in columns for column in one.columns)}
@@ -159,17 +167,68 @@ def count(
     watched = sorted({column for one in there.values() for column in one.columns})
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
     seen = spans[0][0] if spans else None
-    findings += about_rows(engine, source, schema, columns, watched=watched, now=now, since=seen)
+    findings += about_rows(engine, files.some(seen, None), schema, columns, watched=watched, now=now, since=seen)
     after = spans[-1][1] if spans else since
     new = cut(engine, source, schema, window, after=after, through=now if live else None)
     spans += list(pairwise(new))
     if not spans:
         return Counted((), (*findings, _no_window(schema, window)))
-    windows, tally = _tallied(engine, source, schema, specs, there=there, columns=columns, spans=spans)
-    if not live:
-        windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-        findings += partial
-    return Counted(windows, (*findings, *about_windows(windows, tally, there, live=live)))
+    if live:
+        what = What(schema, tuple(specs), columns)
+        return _live(engine, files, what, spans, there=there, findings=findings, settled=settled)
+    windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
+    windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
+    odd = _summed(odd_values(tally, there))
+    told = about_windows(windows, (tally.before, tally.after), odd, there, live=False)
+    return Counted(windows, (*findings, *partial, *told))
+
+
+def _live(
+    engine: Engine,
+    files: Files,
+    what: What,
+    spans: Sequence[tuple[datetime, datetime]],
+    *,
+    there: Mapping[str, Asked],
+    findings: tuple[Finding, ...],
+    settled: Counts | None,
+) -> Counted:
+    """Count live windows, but for those before the first whose files are not what they were when it was counted."""
+    schema, specs, columns = what.schema, what.specs, what.columns
+    names = [(utc_text(start), utc_text(end)) for start, end in spans]
+    each = files_of(files, spans, columns, schema=schema, questions=[one.question for one in there.values()])
+    done: list[Settled] = []
+    if each is not None and settled is not None:
+        still = (settled.still(what, name, mine) for name, mine in zip(names, each, strict=True))
+        done = [one for one in takewhile(lambda one: one is not None, still) if one is not None]
+    outside = 0, 0
+    if len(done) < len(spans):
+        some = spans[len(done) :]
+        # An engine that is given no file of these times reads another one, to know the columns.
+        nothing = each is not None and any(each) and not any(each[len(done) :])
+        given = None if nothing else files
+        windows, tally = _tallied(engine, given, schema, specs, there=there, columns=columns, spans=some)
+        outside = tally.before, tally.after
+        if outside[0] and done:  # rows that no file of these windows promises: they may be in those before
+            return _live(engine, files, what, spans, there=there, findings=findings, settled=None)
+        odd = odd_values(tally, there)
+        cuts = {utc_text(end): place for place, end in enumerate(sorted({end for span in some for end in span}))}
+        mine = each[len(done) :] if each is not None else repeat(())
+        done += [Settled(one, odd[cuts[one.start]], own) for one, own in zip(windows, mine, strict=False)]
+    found = tuple(one.window for one in done)
+    told = about_windows(found, outside, _summed([one.odd for one in done]), there, live=True)
+    kept = Counts(what, dict(zip(names, done, strict=True))) if each is not None and outside == (0, 0) else None
+    return Counted(found, (*findings, *told), kept)
+
+
+def _summed(odd: Sequence[Odd]) -> Odd:
+    found: dict[str, dict[int, int]] = {}
+    for one in odd:
+        for name, codes in one.items():
+            mine = found.setdefault(name, {})
+            for code, rows in codes.items():
+                mine[code] = mine.get(code, 0) + rows
+    return found
 
 
 def _no_window(schema: PredictionSchema, window: str) -> Finding:
@@ -178,7 +237,7 @@ def _no_window(schema: PredictionSchema, window: str) -> Finding:
 
 def _tallied(
     engine: Engine,
-    source: Source,
+    files: Files | None,
     schema: PredictionSchema,
     specs: Sequence[SignalSpec],
     *,
@@ -186,11 +245,14 @@ def _tallied(
     columns: Collection[str],
     spans: Sequence[tuple[datetime, datetime]],
 ) -> tuple[tuple[WindowCounts, ...], Tally]:
-    """Ask the engine once for all windows, and fold its answer into the bins of the signals."""
+    """Ask the engine once for all windows, and fold its answer into the bins of the signals; no files have no rows."""
     cuts = sorted({end for span in spans for end in span})
     questions = tuple(replace(one.question, name=name) for name, one in there.items())
     query = _query(schema, columns, cuts, questions)
-    tally = engine.counts(source, query)
+    if files is None:
+        tally = Tally((WindowRows(0),) * (len(cuts) - 1), {name: {} for name in there})
+    else:
+        tally = engine.counts(files.some(None if query.label_time else cuts[0], cuts[-1]), query)
     counts = _fold(tally, specs, there, columns)
     places = {start: place for place, start in enumerate(cuts)}
     windows = tuple(

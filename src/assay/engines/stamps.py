@@ -1,0 +1,106 @@
+"""Says which recorded files a table is made of and whether they are what they were; reads no row.
+
+A file that the Recorder names holds the rows of its hour or day alone, and is replaced whole. So as long as the files
+of an hour have the same stamps, its rows are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+from assay.engines.base import Source
+from assay.engines.files import PARQUET, find, may_hold, recorded_span
+from assay.errors import TableError
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A recorded file as it is now.
+
+    Attributes:
+        path: Where it is.
+        first: The first instant it may hold, by its name.
+        end: The first instant after that.
+        size: In bytes.
+        identity: Device, inode, and when its bytes and its entry were last changed, in nanoseconds.
+    """
+
+    path: str
+    first: datetime
+    end: datetime
+    size: int
+    identity: tuple[int, int, int, int]
+
+
+def stamped(source: Source) -> tuple[Stamp, ...] | None:
+    """The files of a source in the order of their names; None where one of them was not recorded, or is not here.
+
+    Args:
+        source: A table.
+    """
+    if source.table is not None:
+        return None
+    try:
+        found = [_stamp(file) for file in find(source)]
+    except (TableError, OSError):
+        return None  # whoever reads it says why
+    known = [one for one in found if one is not None]
+    return tuple(known) if len(known) == len(found) else None
+
+
+def _stamp(file: str) -> Stamp | None:
+    span = recorded_span(file) if file.endswith(PARQUET) else None
+    if span is None:
+        return None
+    told = Path(file).stat()
+    return Stamp(file, *span, told.st_size, (told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A table, and its files where each can be read by itself.
+
+    Attributes:
+        source: The table.
+        stamps: Its files; empty where some were not recorded or are not here, and where they differ in their columns:
+            then the types of a column are settled over all of them.
+    """
+
+    source: Source
+    stamps: tuple[Stamp, ...]
+
+    @classmethod
+    def of(cls, source: Source) -> Files:
+        """Look at a table."""
+        stamps = stamped(source) or ()
+        return cls(source, stamps if len({_schema(one) for one in stamps}) == 1 else ())
+
+    def newest(self) -> Source:
+        """A part that has the columns of the whole."""
+        return Source((self.stamps[-1].path,)) if self.stamps else self.source
+
+    def some(self, since: datetime | None, until: datetime | None) -> Source:
+        """The part that an engine reads for these times: it need not look for it again.
+
+        Args:
+            since: First instant that is asked about; None for the first there is.
+            until: The first instant after that; None for the last there is.
+        """
+        kept = (one.path for one in self.stamps if may_hold(one.path, since, until))
+        return Source(tuple(kept) or self.newest().paths) if self.stamps else self.source
+
+
+@lru_cache(maxsize=1 << 15)
+def _schema(stamp: Stamp) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(stamp.path)
+    except (pa.ArrowException, OSError):
+        return stamp.path  # like no other: whoever reads it says why
+    return hashlib.sha256(str(schema.remove_metadata()).encode()).hexdigest()
