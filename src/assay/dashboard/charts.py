@@ -22,6 +22,8 @@ NARROW, WIDE = 330, 680  # widths in px: a phone, and one of two columns on a de
 HEIGHT = 170
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 LONGEST_STEP = 4  # times the usual distance of two points: a longer one is a gap
+# What no XML document may hold (XML 1.0, 2.2): on it the renderer does not fail, it ends the whole process.
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 CONFIG: Mapping[str, object] = {
     "background": "transparent",
@@ -218,12 +220,25 @@ def shape_svg(one: Shape, width: int) -> str:
     whole.pop("title")
     moved = max(zip(one.labels, one.then, one.now, strict=True), key=lambda part: abs(part[2] - part[1]))
     said = f"{one.signal}: {moved[0]} was {moved[1]:.1%} of rows in the baseline and is {moved[2]:.1%} since"
-    return _labelled(json.dumps(whole, sort_keys=True), said)
+    return _labelled(drawable(whole), said)
 
 
 def svg(chart: Chart, width: int) -> str:
     """The chart as one accessible inline ``<svg>`` element."""
-    return _labelled(json.dumps(specification(chart, width), sort_keys=True), chart.sentence())
+    return _labelled(drawable(specification(chart, width)), chart.sentence())
+
+
+def drawable(whole: Mapping[str, object]) -> str:
+    """A specification as the renderer takes it: of values and names that others chose, controls are escaped."""
+    return json.dumps(_visible(whole), sort_keys=True)
+
+
+def _visible(part: object) -> object:
+    if isinstance(part, str):
+        return _NO_XML.sub(lambda found: found[0].encode("unicode_escape").decode(), part)
+    if isinstance(part, Mapping):
+        return {name: _visible(one) for name, one in part.items()}
+    return [_visible(one) for one in part] if isinstance(part, Sequence) else part
 
 
 def _labelled(specification_json: str, sentence: str) -> str:

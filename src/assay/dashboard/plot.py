@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from assay.dashboard.charts import CONFIG, Chart, Mark, Point, shape_specification, specification
+from assay.dashboard.charts import CONFIG, Chart, Mark, Point, drawable, shape_specification, specification
 from assay.errors import ConfigError, MissingExtraError, StorageError
 from assay.monitoring.alarms import Alarm
 from assay.monitoring.estimate import ESTIMATED
@@ -80,7 +79,7 @@ def write(path: Path, name: str, said: Evaluation) -> None:
             "fontSize": 16,
             "offset": 18,
         }
-    text = json.dumps(stacked, sort_keys=True)
+    text = drawable(stacked)
     if kind != ".html":
         text = _alone(text)
     try:

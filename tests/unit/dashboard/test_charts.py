@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from datetime import timedelta
 
@@ -178,3 +180,21 @@ def test_values_that_follow_each_other_are_joined_and_names_are_not() -> None:
     joined, apart = (shape_specification(shape(labels), 330) for labels in (("≤ 1", "≤ 2", "> 2"), ("a", "b", "c")))
     assert '"line"' in json.dumps(joined)
     assert '"line"' not in json.dumps(apart)
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x00", "\x0b", "\ufffe", "\ud800"])
+def test_a_value_with_characters_that_no_picture_has_is_shown_escaped(odd: str) -> None:
+    # The renderer would not raise: it would end the process, and with it the watching of every model.
+    code = (
+        "import sys\n"
+        "from assay.dashboard.charts import Chart, Point, shape_svg, svg\n"
+        "from assay.monitoring.portrait import Shape\n"
+        "odd = sys.argv[1].encode().decode('unicode_escape')\n"
+        "shape = Shape(odd, '2026-03-04T00:00:00Z', (odd, 'b'), (0.5, 0.5), (0.2, 0.8))\n"
+        "chart = Chart(odd, odd, (Point('2026-03-04T00:00:00Z', 0.5, 0.4, 0.6),))\n"
+        "print(ascii(shape_svg(shape, 330) + svg(chart, 330)))\n"
+    )
+    shown = odd.encode("unicode_escape").decode()
+    done = subprocess.run([sys.executable, "-c", code, shown], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f">{shown}<".replace("\\", "\\\\") in done.stdout
