@@ -17,6 +17,7 @@ from assay.monitoring.schema import PredictionSchema
 Texts = npt.NDArray[np.object_]
 UNKNOWN = -1
 MAX_CLASSES = 200
+_FARTHEST = float(np.finfo(np.float32).max)  # a forest holds no number beyond, and refuses the whole table for one
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Frame:
     """Rows of one period, in time order.
 
     Attributes:
-        x: Inputs, shape (n, d); nulls and infinities as NaN.
+        x: Inputs, shape (n, d); nulls and infinities as NaN, other numbers within those of 32 bits.
         filled: The same with each NaN replaced by the trusted median of its column, for the learners.
         label: Code of the true class, -1 where not known.
         served: Code of the class that was served, -1 where none was logged.
@@ -158,6 +159,7 @@ class Encoder:
             if name in part.column_names:
                 x[:, j] = encode_column(part.column(name), self.words.get(name))
         x[~np.isfinite(x)] = np.nan
+        np.clip(x, -_FARTHEST, _FARTHEST, out=x)
         confidence = _numbers(part, schema.confidence)
         return Frame(
             x=x,
@@ -187,11 +189,14 @@ def encode_column(column: pa.ChunkedArray, words: tuple[str, ...] | None) -> Flo
     kind = column.type
     if words is not None:
         code = {word: i for i, word in enumerate(words)}
-        texts = column.cast(pa.string()).to_pylist()
+        try:
+            texts = column.cast(pa.string()).to_pylist()
+        except pa.ArrowException:  # bytes, lists, records: none of them was seen
+            texts = [None if one is None else str(one) for one in column.to_pylist()]
         return np.array([np.nan if text is None else code.get(text, len(words)) for text in texts], dtype=np.float64)
     if _is_text(kind):  # a number column that turned into text: keep what still reads as a number
         return np.array([_parsed(text) for text in column.cast(pa.string()).to_pylist()], dtype=np.float64)
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # an hour of the day is no moment
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64) / 1e6
     if pa.types.is_boolean(kind):

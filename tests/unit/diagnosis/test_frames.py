@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from tests.unit.diagnosis.small_world import World
 from assay.diagnosis.case import sampling_seed, window_digest
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.frames import Encoder, class_texts, encode_column, times
+from assay.diagnosis.learners import Forest
 from assay.errors import DiagnosisError
 from assay.monitoring.schema import PredictionSchema
 
@@ -30,6 +32,23 @@ def test_infinite_and_null_are_missing_and_filled_with_the_trusted_median() -> N
     assert np.isnan(frame.x[:, 0]).tolist() == [True, True, False]
     assert frame.filled[:, 0].tolist() == [2.0, 2.0, 5.0]
     assert frame.known.tolist() == [False, True, False]
+
+
+def test_numbers_beyond_what_a_forest_holds_are_its_farthest() -> None:
+    table = pa.table({"a": [1e308, -1e308, 1e30] * 20, "p": [0, 1, 0] * 20, "y": [0, 1, 1] * 20, "t": range(60)})
+    encoder = Encoder.learn([table], [table], SCHEMA, ("a",))
+    frame = encoder.frame(table, SCHEMA, limit=60, seed=0)
+    assert np.isfinite(frame.x.astype(np.float32)).all()
+    assert frame.x[2, 0] == 1e30
+    assert Forest(trees=5).fit(frame.filled, frame.label).predict(frame.filled[:2]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("words", [None, ("a", "b")])
+@pytest.mark.parametrize(
+    "odd", [[[1.0]], [{"k": 1}], [b"\xff"], [time(12)], [timedelta(1)], [2**60], [Decimal(1)], [True], ["a"], [None]]
+)
+def test_a_column_of_any_type_is_numbers(odd: list[object], words: tuple[str, ...] | None) -> None:
+    assert encode_column(pa.chunked_array([pa.array(odd), pa.array(odd)]), words).shape == (2,)
 
 
 def test_text_is_ranked_by_trusted_frequency_and_unseen_text_comes_last() -> None:
