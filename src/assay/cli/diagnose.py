@@ -57,24 +57,36 @@ def print_diagnosis(name: str, data: Mapping[str, object]) -> None:
     where = f", {data['scope']}" if data.get("scope") else ""
     silent = ", silent (overall figures are steady)" if data.get("silent") else ""
     say(f"{name}: {data['verdict']}{where}{silent}", bold=True)
-    for sentence in cast("Sequence[str]", data["explanation"]):
+    told = cast("Sequence[str]", data["explanation"])
+    for sentence in told:
         say(f"  {sentence}")
     if data.get("escalate"):
         click.secho("  security must look at this", fg="red")
     for action in cast("Sequence[str]", data["actions"]):
+        if action in told:  # the most urgent one is the last sentence
+            continue
         say(f"  → {action}")
     probabilities = cast("Mapping[str, float]", data["probabilities"])
     likely = sorted(probabilities.items(), key=lambda pair: -pair[1])
     click.echo("  " + ", ".join(f"{cause} {chance:.0%}" for cause, chance in likely if chance >= 0.01))  # noqa: PLR2004
     rows = [
-        (one["name"], _short(one.get("value")), _words(one.get("favours")), one.get("missing") or one["detail"])
+        (one["name"], _figure(one), _words(one.get("favours")), one.get("missing") or one["detail"])
         for one in cast("Sequence[Mapping[str, object]]", data["evidence"])
     ]
-    print_table(("evidence", "value", "speaks for", "what was seen"), rows)
+    print_table(("evidence", "value (95 % interval)", "speaks for", "what was seen"), rows)
+
+
+def _figure(one: Mapping[str, object]) -> str:
+    """The value and, where there is one, its 95 % interval."""
+    interval = one.get("interval")
+    shown = _short(one.get("value"))
+    if not isinstance(interval, Sequence):
+        return shown
+    return f"{shown} ({' to '.join(_short(end) for end in interval)})"
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float | int) and not isinstance(value, bool) else "—"
+    return f"{value:.2g}" if isinstance(value, float | int) and not isinstance(value, bool) else "—"
 
 
 def _words(favours: object) -> str:

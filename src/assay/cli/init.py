@@ -22,11 +22,6 @@ name = {name}
 
 # One table per model; only `path` is required to sign, `time` and `prediction` to monitor.
 {model}
-# [models.spam.predictions]
-# path = "predictions/**/*.parquet"
-# time = "ts"
-# prediction = "pred"
-
 [alerts]
 security = []  # apprise URLs: "mailto://…", "slack://…"
 owners = []
@@ -36,14 +31,28 @@ escalate_after = "15m"
 MODEL = """\
 [models.{name}]
 path = {path}
+# framework = "sklearn"  # what opens it; without one nothing can be replayed
+# reference = "data/reference.parquet"  # rows from when it was known to work
 
 [models.{name}.policy]
 signed_by = [{identity}]
+
+# [models.{name}.predictions]
+# path = "predictions/**/*.parquet"  # or log.csv, or a database's table
+# time = "ts"
+# prediction = "pred"
+# confidence = "p"
+# label = "y"
 """
 
 NO_MODEL = """\
 # [models.spam]
 # path = "models/spam"
+
+# [models.spam.predictions]
+# path = "predictions/**/*.parquet"
+# time = "ts"
+# prediction = "pred"
 """
 
 

@@ -31,9 +31,20 @@ signature_option = click.option(
 
 
 def model_named(word: str) -> bool:
-    """Whether the word on the command line is a model of this folder's project, not a path."""
-    file = project_file()
-    return file is not None and not Path(word).exists() and word in config.read(file).models
+    """Whether the word on the command line is a model of this folder's project, not a path.
+
+    A path of the same name wins, unless it is where that model lies: then both mean the model.
+    """
+    file, path = project_file(), Path(word)
+    if file is None or (path.exists() and path.name != word):
+        return False
+    try:
+        models = config.read(file).models
+    except ConfigError:
+        if path.exists():  # it needs no project
+            return False
+        raise
+    return word in models and (not path.exists() or path.resolve() == models[word].path.resolve())
 
 
 @dataclass(frozen=True, slots=True)

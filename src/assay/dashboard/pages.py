@@ -11,6 +11,7 @@ from typing import cast
 
 from assay.audit.merkle import Proof
 from assay.dashboard.charts import NARROW, WIDE, Chart, Mark, Point, shape_svg, svg
+from assay.dashboard.strips import picture_svg
 from assay.errors import LogError, VerificationError
 from assay.monitoring import store as monitoring
 from assay.monitoring.clients.words import SIGNAL as OF_CLIENT
@@ -252,7 +253,26 @@ def _probabilities(body: Mapping[str, object] | None) -> list[tuple[str, float]]
 
 def _evidence(body: Mapping[str, object] | None) -> list[dict[str, object]]:
     found = cast("Sequence[Mapping[str, object]]", body.get("evidence", [])) if body else []
-    return [{**one, "favours": _words(one.get("favours"))} for one in found]
+    return [
+        {**one, "favours": _words(one.get("favours")), "figure": _figure(one), "drawn": _drawn(one)} for one in found
+    ]
+
+
+def _figure(one: Mapping[str, object]) -> str:
+    """The value with its interval and what it is of."""
+    value, interval = one.get("value"), one.get("interval")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    told = f"{value:.3g}"
+    if isinstance(interval, list) and all(isinstance(end, int | float) for end in interval):
+        told += f" ({' to '.join(f'{end:.3g}' for end in interval)})"
+    unit = one.get("unit")
+    return f"{told}: {unit}" if isinstance(unit, str) and unit else told
+
+
+def _drawn(one: Mapping[str, object]) -> str:
+    notes = one.get("notes")
+    return picture_svg(notes.get("picture")) if isinstance(notes, Mapping) else ""
 
 
 def _words(favours: object) -> str:

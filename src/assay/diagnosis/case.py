@@ -71,6 +71,7 @@ class Case:
         copies: Verified known-good copies of other versions, by root digest, for rows those versions served.
         key: Secret bytes that make the replay sample unguessable beforehand and repeatable afterwards.
         alarms: The alarms that led here, one sentence each.
+        no_copy: Why there is no known-good copy, when that is known; "" otherwise.
         data_changes: (when, what) of changes of data and software known from the audit log, for the time line.
     """
 
@@ -84,6 +85,7 @@ class Case:
     deployments: tuple[DeploymentFact, ...] = ()
     copies: Mapping[str, Predictor] = field(default_factory=lambda: NO_COPIES)
     alarms: tuple[str, ...] = ()
+    no_copy: str = ""
     data_changes: tuple[tuple[datetime, str], ...] = ()
 
     @property

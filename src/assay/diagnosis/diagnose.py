@@ -8,13 +8,14 @@ from assay.diagnosis.case import Case
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.evidence.shelf import gatherers
+from assay.diagnosis.pictures import pictured
 from assay.diagnosis.verdict import DEFAULT_PRIORS, Diagnosis, decide
 
 
 def gather_all(case: Case) -> tuple[Evidence, ...]:
-    """Every piece of evidence of the shelf, in order of force; what cannot be had says what it would take."""
+    """Every piece of evidence, in order of force, with its picture; what cannot be had says what it would take."""
     comparison = Comparison(case)
-    return tuple(gather(comparison) for _, gather in gatherers())
+    return tuple(pictured(comparison, gather(comparison)) for _, gather in gatherers())
 
 
 def diagnose(case: Case, *, priors: Mapping[str, float] = DEFAULT_PRIORS) -> Diagnosis:

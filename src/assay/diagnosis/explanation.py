@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 
 from assay.diagnosis.evidence.base import Evidence
 
@@ -21,6 +23,7 @@ HEADLINE: Mapping[str, str] = {
 }
 NATURAL = ("covariate-drift", "concept-drift")
 HALF = 0.5
+MOST_NAMED = 8
 UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
 ACTIONS: Mapping[str, tuple[str, ...]] = {
@@ -34,17 +37,17 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "Until then fall back to rules or people for the slices that fell.",
     ),
     "data-fault": (
-        "Stop using the affected predictions and repair the pipeline or the label source named in the evidence.",
+        "Stop using the affected predictions and repair {fault}.",
         "Replay the affected rows with repaired inputs; do not retrain on broken data.",
     ),
     "unrecorded-deployment": (
         "Find out who deployed it and why the gate was passed by; the signer is in the evidence.",
-        "Record the deployment after review, or roll back to the recorded version with `assay rollback`.",
+        "Review it, then `assay deploy NAME`; or put back what is recorded: `assay rollback NAME --reason WHY`.",
     ),
     "model-tampering": (
-        "Call security now, keep the served bytes and logs, and roll back to the signed copy with `assay rollback`.",
+        "Call security now, keep bytes and logs, and put the signed copy back: `assay rollback NAME --reason WHY`.",
         "Treat the predictions since the onset as wrong until they are replayed through the signed copy.",
-        "Rotate what the serving host could reach; export the incident with `assay incident export`.",
+        "Rotate what the serving host could reach; `assay incident list` and `assay incident export` keep the proof.",
     ),
     "backdoor": (
         "Call security now and take the model out of service; rolling back to the same signed model does not help.",
@@ -52,23 +55,52 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
         "Block inputs that carry the trigger named in the evidence.",
     ),
     "unknown": (
-        "Get the missing evidence listed below, first a signed known-good copy to replay, then labels.",
+        "Get the missing evidence that is listed here, first a signed known-good copy to replay, then labels.",
         MORE_ROWS,
-        "Until then treat it as an incident: roll back if the fall is dear.",
+        "Until then treat it as an incident: `assay rollback NAME --reason WHY` if the fall is dear.",
     ),
 }
 
 
-def actions_for(verdict: str, *, complete: bool) -> tuple[str, ...]:
-    """What to do, most urgent first.
+def actions_for(verdict: str, evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """What to do, most urgent first; ``NAME`` in a command stands for the model's (see `addressed`).
 
     Args:
         verdict: What was decided.
-        complete: Whether every piece of evidence is there.
+        evidence: All of it: what is broken is named from it.
     """
-    if verdict == "unknown" and complete:
+    if verdict == "unknown" and all(item.missing is None for item in evidence):
         return ACTIONS[verdict][1:]
-    return ACTIONS[verdict]
+    fault = _fault({item.name: item for item in evidence})
+    return tuple(action.replace("{fault}", fault) for action in ACTIONS[verdict])
+
+
+def _fault(items: Mapping[str, Evidence]) -> str:
+    """What must be repaired: labels that cannot be true, else the worst columns, else whatever the evidence names."""
+    labels, pipeline = items.get("labels"), items.get("pipeline")
+    if labels is not None and labels.findings and (labels.decides or not (pipeline and pipeline.findings)):
+        return f"the source of the labels: {labels.findings[0].detail}"
+    if pipeline is None or not pipeline.findings:
+        return "the pipeline or the label source named in the evidence"
+    told = "; ".join(finding.detail for finding in pipeline.findings[:MOST_NAMED])
+    columns = list(dict.fromkeys(finding.subject for finding in pipeline.findings))
+    more = f"; and {len(pipeline.findings) - MOST_NAMED} more" if len(pipeline.findings) > MOST_NAMED else ""
+    return f"{f'column {columns[0]!r}' if len(columns) == 1 else f'{len(columns)} columns'}: {told}{more}"
+
+
+def addressed(words: Sequence[str], name: str) -> tuple[str, ...]:
+    """The same words with the commands in them as they are typed for one model.
+
+    Args:
+        words: Sentences with commands between backquotes, in which ``NAME`` stands for the model.
+        name: The model's name.
+    """
+    typed = quote(name)
+
+    def command(found: re.Match[str]) -> str:
+        return re.sub(r"\bNAME\b", lambda _: typed, found[0])
+
+    return tuple(re.sub(r"`assay [^`]*`", command, one) for one in words)
 
 
 def explain(

@@ -74,7 +74,7 @@ def replay_sample(table: pa.Table, case: Case, *, rows: int = ROWS_PER_WINDOW) -
     """
     schema = case.schema
     if case.known_good is None and not case.copies:
-        return _nothing("there is no verified known-good copy")
+        return _nothing(case.no_copy or "there is no verified known-good copy")
     if schema.prediction not in table.column_names:
         return _nothing(f"the rows have no column {schema.prediction!r}")
     served = np.array(class_texts(table.column(schema.prediction)), dtype=object)

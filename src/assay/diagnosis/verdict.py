@@ -163,7 +163,7 @@ def decide(
         },
         weight=dict(weights.alone),
         escalate=(fact is not None and fact != "data-fault") or (attack > ALARMING and _fell_or_differs(items)),
-        actions=actions_for(verdict, complete=all(item.missing is None for item in evidence)),
+        actions=actions_for(verdict, evidence),
         explanation=("", "", ""),
         onset=onset,
         gradual=gradual,

@@ -216,6 +216,9 @@ def _diagnosis(entry: Entry) -> IncidentSpec | None:
     model = _model(entry)
     explanation = entry.data.get("explanation")
     said = " ".join(word for word in explanation if isinstance(word, str)) if isinstance(explanation, list) else ""
+    actions = entry.data.get("actions")
+    if isinstance(actions, list):  # the first one is the last sentence of the explanation
+        said = "\n".join([said, *(f"→ {word}" for word in actions[1:] if isinstance(word, str))])
     if escalate or verdict in INTEGRITY_VERDICTS:
         return IncidentSpec(
             kind="integrity",

@@ -12,7 +12,7 @@ from assay.diagnosis.case import ByteFacts, Case, DeploymentFact
 from assay.diagnosis.replaying import replay_sample
 from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import LoadError, VerificationError
+from assay.errors import ConfigError, LoadError, VerificationError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation
@@ -30,6 +30,7 @@ MOST_ROWS = 5_000  # of each of the three tables a diagnosis compares
 MOST_REPLAYED = 50_000  # rows of one monitor run that are read for replay; each window gives a sample of them
 RECENT_WINDOWS = 4  # compared when nothing says since when
 ENOUGH_ROWS = 300  # so many rows stand for a time
+VOLUME = "volume"
 FEWEST_ROWS = 60  # evidence from fewer says nothing; small windows are joined until there are as many
 
 
@@ -115,6 +116,7 @@ class Situation:
             key=self.project.places.log_key.read_bytes(),
             deployments=tuple(DeploymentFact(one.root, one.since, one.until) for one in self.history),
             copies={root: copy for root, copy in self.copies.items() if root != recorded},
+            no_copy=self.copies.why_none(recorded),
             alarms=tuple(alarm.detail for alarm in self.evaluation.alarms if alarm.until is None),
         )
 
@@ -180,9 +182,9 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
 
     Args:
         situation: What is known.
-        since: When replay says it began; None to ask the alarms, and without any, the last windows.
+        since: When it may have begun, as `onsets` or replay say; None for all rows.
     """
-    start = since or _onset(situation)
+    start = since
     first = from_text(situation.windows[0].start) if situation.windows else None
     end = from_text(situation.windows[-1].end) if situation.windows else None
     recent = situation.rows(start, end)
@@ -211,20 +213,26 @@ def _reference(situation: Situation) -> Source:
             now=situation.now,
             known_good=(root, copy) if copy is not None else None,
         )
-    except (VerificationError, LoadError):
+    except (VerificationError, LoadError, ConfigError):
         if situation.model.reference is None:
             raise
         return Source((situation.model.reference,))
 
 
-def _onset(situation: Situation) -> datetime | None:
-    """Since when: the start of the newest standing alarm, else the last few windows with enough rows."""
+def onsets(situation: Situation) -> tuple[datetime | None, ...]:
+    """Since when it may be, likeliest first: the newest happening that stands, then the one alarm that is surest.
+
+    How many rows came says little about why answers changed: an alarm about that comes last. Without an
+    alarm it is the last few windows with enough rows; without windows, None: all rows.
+    """
     standing = [alarm for alarm in situation.evaluation.alarms if alarm.until is None]
-    if standing:  # the newest happening, and of what it raised the surest
-        return from_text(max(standing, key=lambda alarm: (alarm.window, alarm.log_e)).since)
+    if standing:
+        newest = max(standing, key=lambda alarm: (alarm.signal != VOLUME, alarm.window, alarm.log_e))
+        surest = max(standing, key=lambda alarm: (alarm.signal != VOLUME, alarm.log_e))
+        return tuple(dict.fromkeys(from_text(alarm.since) for alarm in (newest, surest)))
     rows = 0
     for count, window in enumerate(reversed(situation.windows), 1):
         rows += window.rows
         if rows >= ENOUGH_ROWS and count >= RECENT_WINDOWS:
-            return from_text(window.start)
-    return from_text(situation.windows[0].start) if situation.windows else None
+            return (from_text(window.start),)
+    return (from_text(situation.windows[0].start) if situation.windows else None,)

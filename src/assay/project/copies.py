@@ -73,6 +73,21 @@ class Copies(Mapping[str, Predictor]):
             return None
         return self._running[root]
 
+    def why_none(self, root: str | None) -> str:
+        """Why there is no copy of this version to ask, and what to do; "" when there is one."""
+        name = self._model.name
+        if root in self._failed:
+            return self._failed[root].detail
+        if root in self._kept:
+            return ""
+        if self._model.framework == "http":
+            return f"behind an API nobody can put a copy beside it: watch its answers (`assay fingerprint {name}`)"
+        if self._model.framework is None:
+            return f"nothing says what opens a copy: set framework in [models.{name}]"
+        if root is None:
+            return f"no deployment is recorded, so which version answered is unknown: `assay deploy {name}` records it"
+        return f"version {root[:12]} was deployed without a copy: `assay sign {name}` keeps one"
+
     def close(self) -> None:
         """End the processes."""
         for running in self._running.values():

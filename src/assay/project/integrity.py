@@ -349,6 +349,8 @@ def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now:
 
     live = live_at(project.state, name, now)
     recorded = live.root if live else None
+    if recorded is None and _never_signed(project, name):
+        return ByteFacts(served_roots=tuple(served_roots))
     try:
         verified = verify_model(project, name, now=now)
     except VerificationError as err:
@@ -369,6 +371,13 @@ def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now:
         live_signed=True,
         live_signer=verified.signer,
         served_roots=tuple(served_roots),
+    )
+
+
+def _never_signed(project: Project, name: str) -> bool:
+    """Whether a model has no signature and never had one: that is no refusal, and nobody need be told."""
+    return not default_signature(project.config.model(name).path).exists() and not project.log.entries(
+        kinds=["model.signed"], subject=name, limit=1
     )
 
 

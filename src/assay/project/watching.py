@@ -12,13 +12,15 @@ from sqlalchemy import select
 
 from assay.diagnosis.basis import basis_of
 from assay.diagnosis.case import Case
+from assay.diagnosis.comparison import MIN_KNOWN
 from assay.diagnosis.diagnose import diagnose
+from assay.diagnosis.explanation import addressed
 from assay.diagnosis.verdict import Diagnosis
 from assay.diagnosis.weights import shipped
 from assay.engines.base import Source
 from assay.engines.shelf import find as find_engine
 from assay.errors import BaselineError, ConfigError
-from assay.findings import Finding
+from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
 from assay.monitoring.alarms import Alarm
 from assay.monitoring.baseline import Baseline
@@ -28,7 +30,7 @@ from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.windows import parse_window
 from assay.project import checks
-from assay.project.cases import Situation, gather_case, replay_windows
+from assay.project.cases import Situation, gather_case, onsets, replay_windows
 from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig, Predictions
 from assay.project.copies import Copies
@@ -41,6 +43,8 @@ from assay.release.store import deployments, live_at
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
 from assay.storage.tables import diagnoses
+
+UNEXPLAINED = ("unknown", "intact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +175,16 @@ def _monitor_beside(
         project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, copies=copies, now=now
     )
     trouble, start = replay_windows(situation, fresh)
+    if live is not None and not windows:
+        what = (
+            f"windows begin with the deployment of {live.since:%Y-%m-%d %H:%M} UTC: rows from before it are not "
+            f"judged, because nobody recorded what answered them; assay diagnose {name} looks at all rows"
+        )
+        trouble = (*trouble, Finding("window.before-deployment", name, Severity.INFO, what))
     open_question = bool(fresh) and _unexplained(project, name, done.evaluation)
     if new or start is not None or (fresh and situation.bytes_differ) or open_question:
         surest = max(new, key=lambda alarm: alarm.log_e, default=None)
-        onset = start or (from_text(surest.since) if surest else None)
-        found = _diagnosed(project, name, gather_case(situation, since=onset), baseline, now)
+        found = _diagnosed(situation, start, from_text(surest.since) if surest else None, now)
     pending = pending_labels(engine, source, baseline.schema, now)
     _remember(project, name, done.evaluation, windows, differs=start is not None, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
@@ -195,7 +204,7 @@ def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:
         return False
     query = select(diagnoses.c.verdict).where(diagnoses.c.model == name).order_by(diagnoses.c.id.desc()).limit(1)
     with reading(project.state) as connection:
-        return connection.execute(query).scalar() in {"unknown", "intact"}
+        return connection.execute(query).scalar() in UNEXPLAINED
 
 
 def _remember(
@@ -248,20 +257,51 @@ def diagnose_model(project: Project, name: str, *, now: datetime) -> Diagnosis:
             project, name, baseline=baseline, evaluation=evaluation, windows=known, copies=copies, now=now
         )
         _, start = replay_windows(situation, known)
-        return _diagnosed(project, name, gather_case(situation, since=start), baseline, now)
+        return _diagnosed(situation, start, None, now)
 
 
-def _diagnosed(project: Project, name: str, case: Case, baseline: Baseline, now: datetime) -> Diagnosis:
-    """Name the cause, and keep it with the digests of what it was computed from."""
-    found = diagnose(case)
-    _keep(project, name, found, basis_of(case, shipped(), baseline=baseline.digest), now)
+def _diagnosed(situation: Situation, differs: datetime | None, alarmed: datetime | None, now: datetime) -> Diagnosis:
+    """Name the cause, and keep it with the digests of what it was computed from.
+
+    Args:
+        situation: What is known.
+        differs: Since when replay says that outputs differ, or None; then nothing else is asked.
+        alarmed: Since when the surest new alarm is, or None.
+        now: The present.
+    """
+    name = situation.model.name
+    begun = dict.fromkeys((*((alarmed,) if alarmed else ()), *onsets(situation)))
+    tried: list[tuple[Case, Diagnosis]] = []
+    for since in (differs,) if differs else begun:
+        case = gather_case(situation, since=since)
+        if case.recent.num_rows < MIN_KNOWN and tried:
+            continue
+        tried.append((case, diagnose(case)))
+        if tried[-1][1].verdict not in UNEXPLAINED:
+            break
+    else:  # no time gives a cause: what was asked first counts
+        tried = tried[:1]
+    case, found = tried[-1]
+    found = _addressed(found, name)
+    _keep(situation.project, name, found, basis_of(case, shipped(), baseline=situation.baseline.digest), now)
     return found
+
+
+def _addressed(found: Diagnosis, name: str) -> Diagnosis:
+    """The same with the commands in its words as they are typed for this model."""
+    what, why, do = addressed(found.explanation, name)
+    evidence = tuple(
+        item if item.missing is None else replace(item, missing=addressed([item.missing], name)[0])
+        for item in found.evidence
+    )
+    return replace(found, actions=addressed(found.actions, name), explanation=(what, why, do), evidence=evidence)
 
 
 def _keep(project: Project, name: str, found: Diagnosis, basis: Mapping[str, object], now: datetime) -> None:
     """Log a verdict and remember it; the entry opens the incident."""
     body = found.to_json()
-    slim = {key: body[key] for key in ("verdict", "scope", "silent", "probabilities", "escalate", "explanation")}
+    told = ("verdict", "scope", "silent", "probabilities", "escalate", "explanation", "actions")
+    slim = {key: body[key] for key in told}
     slim |= {"onset": body.get("onset"), "computed_from": dict(basis)}
     position = project.log.append("diagnosis.made", name, slim, actor=project.actor, now=now)
     row = {

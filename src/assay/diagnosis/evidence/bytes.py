@@ -52,7 +52,7 @@ def judge_bytes(case: Case) -> Evidence:
     if facts.live_root is None or facts.recorded_root is None:
         lacking = "the deployed bytes were not measured" if facts.live_root is None else "no deployment is recorded"
         return Evidence(
-            "bytes", missing=f"{lacking}: verify the deployed path and record deployments with `assay deploy`"
+            "bytes", missing=f"{lacking}: verify the deployed path and record deployments with `assay deploy NAME`"
         )
     told = f"the deployed bytes are the recorded ones ({facts.live_root[:SHOWN]})."
     if facts.live_signed is False:

@@ -28,10 +28,9 @@ def gather(comparison: Comparison) -> Evidence:
     case = comparison.case
     recent = replay_sample(case.recent, case, rows=RECENT_ROWS)
     if recent.trouble is not None:
-        return Evidence(
-            "replay",
-            missing=f"{recent.trouble}: keep a signed known-good copy of each version (`assay sign NAME` makes it)",
-        )
+        advice = "keep a signed known-good copy of each version (`assay sign NAME` makes it)"
+        known = recent.unanswered or case.no_copy  # says itself what to do, or that it did not answer
+        return Evidence("replay", missing=recent.trouble if known else f"{recent.trouble}: {advice}")
     if len(recent) < FEWEST_ROWS:
         return Evidence("replay", missing=f"only {len(recent)} rows could be replayed, {FEWEST_ROWS} are needed")
     before = (
