@@ -26,6 +26,8 @@ from assay.errors import TableError
 
 NULLS: Final = ("", "NA", "N/A", "null", "NULL", "NaN", "nan")
 SAMPLE_ROWS: Final = 1000
+AT_ONCE: Final = 256
+"""Expressions of one statement about the columns of a CSV: the time of a statement grows with their square."""
 MEMORY_MB: Final = 128
 """What DuckDB may hold of any table, and `THREAD_MB` for each processor; what is more is put on disk."""
 THREAD_MB: Final = 128
@@ -120,17 +122,20 @@ def _settle(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]
     possible = {column: list(_FITS) for column in columns}
     for rows in (f"(SELECT * FROM ({query}) LIMIT {SAMPLE_ROWS})", f"({query})"):
         asked = [(column, kind) for column, kinds in possible.items() for kind in kinds]
-        if not asked:
-            break
-        fits = [f"count(*) FILTER (WHERE {quoted(c)} IS NOT NULL AND NOT {_fit(c, kind)})" for c, kind in asked]
-        misfits = connection.sql(f"SELECT {', '.join(fits)} FROM {rows}").fetchall()[0]
-        for (column, kind), count in zip(asked, misfits, strict=True):
-            if count:
+        misfits = [f"bool_or({quoted(c)} IS NOT NULL AND NOT {_fit(c, kind)})" for c, kind in asked]
+        for (column, kind), misfit in zip(asked, _told(connection, misfits, rows), strict=True):
+            if misfit:
                 possible[column].remove(kind)
-    filled = connection.sql(f"SELECT {', '.join(f'count({quoted(c)})' for c in columns)} FROM ({query})").fetchall()[0]
+    filled = _told(connection, [f"count({quoted(c)})" for c in columns], f"({query})")
     return {
         column: possible[column][0] for column, count in zip(columns, filled, strict=True) if count and possible[column]
     }
+
+
+def _told(connection: duckdb.DuckDBPyConnection, asked: Sequence[str], rows: str) -> list[int | bool | None]:
+    """What each expression is over these rows, so many in one statement."""
+    parts = (asked[start : start + AT_ONCE] for start in range(0, len(asked), AT_ONCE))
+    return [x for part in parts for x in connection.sql(f"SELECT {', '.join(part)} FROM {rows}").fetchall()[0]]
 
 
 def _fit(column: str, kind: str) -> str:
@@ -146,7 +151,7 @@ def blame(files: Sequence[str], err: duckdb.Error) -> TableError:
     if isinstance(err, duckdb.OutOfMemoryException):
         return TableError(f"there is not enough memory to read {where}")
     if line:
-        return TableError(f"{where}: it does not fit the header, or is no UTF-8 text")
+        return TableError(f"{where}: it does not fit the header, is longer than 2 MB, or is no UTF-8 text")
     return TableError(f"cannot read {where}: it is damaged, changes while it is read, or holds types that do not match")
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import assay.engines.relation
 from assay.engines.base import Source
 from assay.engines.duckdb import DuckDb
 from assay.engines.files import find
@@ -36,6 +37,7 @@ def source(path: Path, content: bytes) -> Source:
         ("fewer_values.csv", GOOD + b"2026-03-02\n", "line 3"),
         ("open_quote.csv", GOOD + b'2026-03-02,"secret\n', "line 3"),
         ("latin1.csv", GOOD + b"2026-03-02,\xe9t\xe9\n", "line 3"),
+        ("long.csv", GOOD + b"2026-03-02," + b"y" * 2_000_001 + b"\n", "longer than 2 MB"),
         ("latin1_header.csv", b"ts,\xe9t\xe9\n1,2\n", "UTF-8"),
         ("empty.csv", b"", "empty"),
         ("blank.csv", b"\n\n", "empty"),
@@ -95,7 +97,9 @@ def test_the_first_line_is_the_header_even_when_all_is_text(tmp_path: Path) -> N
     assert table.to_pydict() == {"name": ["anna", "ben"], "column1": [1, 2], "kind": ["x", "y"]}
 
 
-def test_types_are_settled_over_all_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 5, 256])
+def test_types_are_settled_over_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(assay.engines.relation, "AT_ONCE", at_once)
     head = b"whole,real,flag,kind,day,none\n"
     lines = b"1,1,true,1,2026-03-01,\n" * 3000 + b"2,1.5,False,x,2026-03-01T01:00:00Z,NA\n"
     families = ENGINE.columns(source(tmp_path / "t.csv", head + lines))

@@ -159,6 +159,12 @@ def test_what_is_not_in_a_bucket_is_said(bucket: str, place: str) -> None:
         counted(place.format(bucket))
 
 
+@pytest.mark.parametrize("key", ["[z-a]*.parquet", "live/[!]*.parquet"])
+def test_a_pattern_that_is_none_is_one_sentence(bucket: str, key: str) -> None:
+    with pytest.raises(TableError, match=re.escape(f"{bucket}/{key}")):
+        counted(f"s3://{bucket}/{key}")
+
+
 def test_a_damaged_object_is_named_by_its_address(bucket: str) -> None:
     boto3.client("s3").put_object(Bucket=bucket, Key="p/a.parquet", Body=b"PAR1 nonsense")
     with pytest.raises(TableError, match=rf"s3://{bucket}/p") as caught:

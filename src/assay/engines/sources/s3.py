@@ -22,6 +22,7 @@ from assay.engines.files import CSV, PARQUET, may_hold
 from assay.errors import MissingExtraError, TableError
 
 _MAGIC: Final = re.compile(r"[*?\[]")
+_CLASS: Final = re.compile(r"\[[^\]]+\]")
 _PART_BYTES: Final = 8 << 20
 _LOCK: Final = threading.Lock()
 _HERE: Final[dict[str, dict[str, Path]]] = {}
@@ -44,8 +45,9 @@ def bring(address: str, *, since: datetime | None = None, until: datetime | None
         raise TableError(f"{shown(address)} names no bucket: write s3://BUCKET/KEY")
     if "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):  # boto3 would quote it, key and all
         raise TableError(f"{shown(address)} holds a key: who asks is said in boto3's environment, never in an address")
+    pattern = _pattern(key, address)
     with _LOCK, _asking(address) as client:
-        listed = dict(_listed(client, bucket, key))
+        listed = dict(_listed(client, bucket, key, pattern))
         if not listed:
             raise TableError(f"found no CSV, Parquet or Arrow object for {shown(address)}")
         wanted = [one for one in listed if may_hold(f"/{one}", since, until)] or [list(listed)[-1]]
@@ -66,11 +68,10 @@ def _fetched(client: Any, bucket: str, key: str, mark: str, known: dict[str, Pat
     return known[mark]
 
 
-def _listed(client: Any, bucket: str, key: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - boto3 makes its clients at run time
+def _listed(client: Any, bucket: str, key: str, pattern: re.Pattern[str] | None) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - boto3 makes its clients at run time
     """The keys of tables and their ETags, sorted."""
     magic = _MAGIC.search(key)
     prefix = key[: magic.start()] if magic else key
-    pattern = _pattern(key) if magic else None
     found: dict[str, str] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", ()):
@@ -83,13 +84,21 @@ def _listed(client: Any, bucket: str, key: str) -> Iterator[tuple[str, str]]:  #
     yield from sorted(found.items())
 
 
-def _pattern(glob: str) -> re.Pattern[str]:
-    """A pattern for keys: ``**/`` any folders, ``*`` and ``?`` within one, ``[…]`` as it is."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", glob)
+def _pattern(glob: str, address: str) -> re.Pattern[str] | None:
+    """A pattern for keys: ``**/`` any folders, ``*`` and ``?`` within one, ``[…]`` as it is; None for a plain key."""
+    if _MAGIC.search(glob) is None:
+        return None
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", re.sub(r"(?:\*\*/)+", "**/", glob))
     words: Mapping[str, str] = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile(
-        "".join(words.get(p) or (p.replace("[!", "[^") if p.startswith("[") else re.escape(p)) for p in parts)
-    )
+    try:
+        return re.compile("".join(words.get(p) or (_class(p) if _CLASS.fullmatch(p) else re.escape(p)) for p in parts))
+    except re.error as err:
+        raise TableError(f"{shown(address)} is no pattern: {err.msg}") from err
+
+
+def _class(characters: str) -> str:
+    inside = characters[1:-1].replace("\\", r"\\").replace("[", r"\[")
+    return f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
 
 
 @cache
