@@ -221,10 +221,10 @@ def test_a_slow_answer_and_one_that_drips_end_in_time(tmp_path: Path, monkeypatc
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
-    with serve(Letters()) as served, project(tmp_path, served):
+    with socket.socket() as taken, serve(Letters()) as served, project(tmp_path, served):
         record()
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            gone = closed.getsockname()[1]
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
+        gone = taken.getsockname()[1]
         text = (tmp_path / "api" / "endpoint.toml").read_text()
         (tmp_path / "api" / "endpoint.toml").write_text(text.replace(served.url, f"http://127.0.0.1:{gone}/"))
         ask().refused(1, "endpoint.toml")  # first of all: the description is not what was signed

@@ -91,7 +91,10 @@ def test_inputs_called_like_recorded_columns_are_refused(tmp_path: Path) -> None
 
 def test_a_full_buffer_and_a_waiting_one_are_written(tmp_path: Path) -> None:
     full, waiting = tmp_path / "full", tmp_path / "waiting"
-    recorders = [Recorder(full, model=ROOT, flush_rows=3, flush_s=3600), Recorder(waiting, model=ROOT, flush_s=0.05)]
+    recorders = [
+        Recorder(full, model=ROOT, clock=Clock(), flush_rows=3, flush_s=3600),
+        Recorder(waiting, model=ROOT, clock=Clock(), flush_s=0.05),
+    ]
     for recorder in recorders:
         for i in range(3):
             recorder.log({"x": i, "prediction": 1})
