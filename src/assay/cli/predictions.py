@@ -13,6 +13,7 @@ from assay.errors import ConfigError
 from assay.findings import Severity
 
 if TYPE_CHECKING:
+    from assay.project.project import Project
     from assay.project.retention import Pruned
 
 
@@ -83,7 +84,7 @@ def prune(
         done = delete_days(
             project,
             name,
-            before=_before(before, keep, present, name),
+            before=_before(project, name, before, keep, present),
             now=present,
             whole=bool(before or keep),
             reason=reason,
@@ -95,7 +96,8 @@ def prune(
         _say(done, dry=dry_run)
 
 
-def _before(before: str | None, keep: str | None, present: datetime, name: str) -> datetime:
+def _before(project: Project, name: str, before: str | None, keep: str | None, present: datetime) -> datetime:
+    from assay.project.retention import ago
     from assay.project.watching import predictions_of
     from assay.storage.clock import parse_span
 
@@ -106,12 +108,12 @@ def _before(before: str | None, keep: str | None, present: datetime, name: str) 
             return datetime.strptime(before, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError as err:
             raise ConfigError(f"--before is {before!r}, a day like 2026-01-31 is wanted") from err
-    span = parse_span(keep) if keep else predictions_of(open_project().config.model(name)).keep
+    span = parse_span(keep) if keep else predictions_of(project.config.model(name)).keep
     if span is None:
         raise ConfigError(
             f'say what to delete: --before 2026-01-31, --keep 2y, or keep = "2y" in [models.{name}.predictions]'
         )
-    return present - span
+    return ago(span, present)
 
 
 def _object(done: Pruned) -> dict[str, object]:

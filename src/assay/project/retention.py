@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from assay.engines.addresses import ELSEWHERE, shown
@@ -87,7 +87,12 @@ def tidy(project: Project, name: str, *, now: datetime) -> Tidied:
     settled = settle(folder, now=now)
     compacted = compact(folder, now=now)
     keep = predictions_of(model).keep
-    return Tidied(settled, compacted, prune(project, name, before=now - keep, now=now) if keep else None)
+    return Tidied(settled, compacted, prune(project, name, before=ago(keep, now), now=now) if keep else None)
+
+
+def ago(span: timedelta, now: datetime) -> datetime:
+    """The time so long ago; the earliest there is where that would be before it."""
+    return now - min(span, now - EVER)
 
 
 def prune(

@@ -10,6 +10,8 @@ import pytest
 from tests.small_project import CONFIG, TODAY, Small, build
 from tests.unit.cli.prompt import at, typed
 
+from assay.cli import predictions
+from assay.cli.here import open_project
 from assay.engines.files import REPLACED
 from assay.errors import ConfigError, StorageError
 from assay.monitoring import retention as days
@@ -239,6 +241,23 @@ def test_only_a_recorders_predictions_are_touched(tmp_path: Path) -> None:
     assert recorded_folder(other.project.config.model("spam")) is None
     with pytest.raises(ConfigError, match="not a Recorder's"):
         tidy(other.project, "spam", now=NOW)
+
+
+def test_what_is_kept_for_ages_is_no_error(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small.folder / "assay.toml"
+    path.write_text(path.read_text().replace('time = "time"', 'time = "time"\nkeep = "9000y"'))
+    opened: list[Project] = []
+
+    def once() -> Project:
+        opened.append(open_project())
+        return opened[-1]
+
+    monkeypatch.setattr(predictions, "open_project", once)
+    with at(small.folder):
+        assert "no recorded day" in typed("predictions", "prune", "spam").out
+        assert len(opened) == 1
+        assert typed("predictions", "prune", "spam", "--keep", "9000y").code == 0
+        assert typed("predictions", "tidy", "spam").code == 0
 
 
 def test_the_verbs_say_what_they_do(small: Small) -> None:
