@@ -312,7 +312,7 @@ def test_functions_that_somebody_put_in_the_way_are_not_called(database: str) ->
     evil = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
     with psycopg.connect(shared, autocommit=True) as connection:
         connection.execute("CREATE TABLE t (ts timestamptz, d date, n numeric, v float8[])")
-        connection.execute("INSERT INTO t VALUES ('2026-03-01 05:00', '2026-03-01', 1.5, '{1,2}')")
+        connection.execute("INSERT INTO t VALUES ('2026-03-01 05:00+00', '2026-03-01', 1.5, '{1,2}')")
         for head in (
             "quote_ident(name) RETURNS text",
             "to_regclass(text) RETURNS regclass",
