@@ -9,7 +9,7 @@ import numpy as np
 from assay.diagnosis.case import Case, sampling_seed, window_digest
 from assay.diagnosis.columns import Inputs, compare_inputs
 from assay.diagnosis.frames import UNKNOWN, Encoder, Frame, stack
-from assay.diagnosis.learners import Floats, Forest, Ints, out_of_fold, out_of_fold_share
+from assay.diagnosis.learners import Floats, Forest, Ints, Linear, imitate, out_of_fold, out_of_fold_share
 from assay.errors import DiagnosisError
 
 LIMIT = 3_000  # rows looked at per period: keeps 5,000 rows a diagnosis of seconds, intervals still under .02
@@ -85,13 +85,16 @@ class Comparison:
         return "too few labels before or since: performance cannot be compared; wait for labels or load them"
 
     @cached_property
-    def surrogate(self) -> Forest | None:
-        """A stand-in for the model, fitted on the trusted labels only; None without labels of two classes."""
+    def surrogate(self) -> Forest | Linear | None:
+        """A stand-in for the model, fitted on the trusted labels only; None without labels of two classes.
+
+        A forest or a linear learner, whichever did better at trusted rows it had not seen.
+        """
         rows = self.reference.label != UNKNOWN
         labels = self.reference.label[rows]
         if len(labels) < FEWEST or len(np.unique(labels)) == 1:
             return None
-        return Forest(seed=self.seed).fit(self.reference.filled[rows], labels)
+        return imitate(self.reference.filled[rows], labels, seed=self.seed)[0]
 
     @cached_property
     def refit_recent(self) -> Ints:

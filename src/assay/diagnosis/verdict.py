@@ -38,6 +38,9 @@ MAJORITY = 0.5
 TOGETHER = 2 / 3  # so likely that it is natural: then the likelier kind is named, though neither has the majority
 ALARMING = 0.05  # an attack this likely is worth waking somebody, when something fell or differs
 TOLERANCE = 0.02
+RISE = 0.1  # of the answers of a region that leave the imitation, for certain
+MARKED = 0.1  # of the rows that flip under, or carry, a mark that few recent rows have
+UNMARKED = 1e-3
 CALM = 4.0
 FACT = 0.99
 SAYS_SOMETHING = 0.35
@@ -208,7 +211,8 @@ def _supported(best: str, probabilities: Mapping[str, float], items: Mapping[str
         enough = enough or sum(probabilities[name] for name in NATURAL) >= TOGETHER
     if not enough or (best in ATTACKS and not _fell_or_differs(items)):
         return False  # nobody is accused of an attack that changed nothing
-    if best == "intact" and items.get("replay", Evidence("replay")).notes.get("hard"):
+    replay = items.get("replay", Evidence("replay"))
+    if best == "intact" and replay.notes.get("hard") and not replay.notes.get("varies"):
         return False  # too few to accuse anybody, but an output the signed copy does not give is not nothing
     if there("replay") or there("surrogate"):
         return True
@@ -220,28 +224,51 @@ def _supported(best: str, probabilities: Mapping[str, float], items: Mapping[str
     return best == "covariate-drift" and there("inputs")
 
 
-def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict[str, float]:
-    """The priors, with more weight on `intact` where the model is proven and nothing fell for certain.
+def _unmarked(items: Mapping[str, Evidence]) -> bool:
+    """Whether a mark that forces one answer was looked for, on clean rows or where it is carried, and not found."""
+    measures = (("stamp", "flip_and_rare"), ("trigger", "forced_and_explained"))
+    found = [items[name].numbers[measure] for name, measure in measures if measure in _numbers(items, name)]
+    return bool(found) and max(found) < MARKED
 
-    Small windows always differ a little; a cause is only looked for where there is an effect.
+
+def _numbers(items: Mapping[str, Evidence], name: str) -> Mapping[str, float]:
+    return items[name].numbers if name in items else {}
+
+
+def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict[str, float]:
+    """The priors, after what rules a cause out or in before anything is weighed.
+
+    Small windows always differ a little: where the model is proven and nothing fell for certain, `intact`
+    gets more weight. A trigger that leaves no mark on what it triggers is none: `backdoor` gets next to none.
     """
     calm = (
-        "agrees" in items.get("replay", Evidence("replay")).numbers
-        and "fall_at_least" in items.get("concept", Evidence("concept")).numbers
+        "agrees" in _numbers(items, "replay")
+        and "fall_at_least" in _numbers(items, "concept")
         and not _fell_or_differs(items)
     )
-    return {**priors, "intact": priors.get("intact", 1.0) * (CALM if calm else 1.0)}
+    factor = {
+        "intact": CALM if calm else 1.0,
+        "backdoor": UNMARKED if _unmarked(items) else 1.0,
+    }
+    return {**priors, **{name: priors.get(name, 1.0) * by for name, by in factor.items()}}
 
 
 def _fell_or_differs(items: Mapping[str, Evidence]) -> bool:
     def number(name: str, measure: str) -> float:
         return items[name].numbers.get(measure, 0.0) if name in items else 0.0
 
+    replay = items.get("replay", Evidence("replay"))
+    # A sampling model differs from itself: there only the fact, more than it does by itself, counts.
+    differs = replay.decides is not None if replay.notes.get("varies") else (replay.value or 0.0) > 0
     return (
-        number("concept", "fall_at_least") > 0
+        differs
+        or number("concept", "fall_at_least") > 0
         or number("uniformity", "worst") > TOLERANCE
         or number("mimic", "sure") > 3  # noqa: PLR2004 - three standard errors
-        or (items.get("replay", Evidence("replay")).value or 0.0) > 0
+        or number("mimic", "place_rise") > RISE
+        or number("mimic", "pair_rise") > RISE / 4
+        or number("surrogate", "place") > RISE / 2
+        or number("stamp", "flip_and_rare") > MARKED
     )
 
 

@@ -168,3 +168,27 @@ def test_one_odd_output_accuses_nobody_but_is_not_called_intact() -> None:
     odd = Evidence("replay", 1 / 60, notes={"hard": 1}, detail="1 of 60 outputs differs.")
     assert decide([AGREES, still], weights=calm).verdict == "intact"
     assert decide([odd, still], weights=calm).verdict == "unknown"
+
+
+def test_a_sampling_model_that_differs_from_itself_alone_may_be_intact() -> None:
+    calm = weights(intact=[-8.0, 0.0])
+    still = Evidence("concept", -1.0, numbers={"fall": -1.0, "fall_at_least": -1.0}, detail="nothing fell.")
+    draws = Evidence("replay", 0.3, notes={"hard": 90, "varies": 0.3}, detail="it differs from itself.")
+    assert decide([draws, still], weights=calm).verdict == "intact"
+    assert decide([replace(draws, notes={"hard": 90, "varies": 0.0}), still], weights=calm).verdict == "unknown"
+
+
+def test_answers_that_left_the_imitation_in_one_region_are_reason_to_ask() -> None:
+    attack = weights(model_tampering=[0.0, 4.0])
+    moved = Evidence("inputs", 1.0, numbers={"told_apart": 1.0}, detail="something moved.")
+    place = Evidence("mimic", 0.0, numbers={"place_rise": 0.4}, detail="one region left.")
+    assert decide([AGREES, moved, place], weights=attack).escalate
+    assert not decide([AGREES, moved, replace(place, numbers={"place_rise": 0.05})], weights=attack).escalate
+
+
+def test_a_backdoor_is_named_only_where_a_mark_forces_an_answer() -> None:
+    marked = Evidence("trigger", 0.8, numbers={"forced_and_explained": 0.6}, detail="a mark forces one answer.")
+    backdoor = weights(backdoor=[0.0, 2.5])
+    assert decide([AGREES, FELL, MOVED, marked], weights=backdoor).verdict == "backdoor"
+    faint = replace(marked, numbers={"forced_and_explained": 0.05})
+    assert decide([AGREES, FELL, MOVED, faint], weights=backdoor).verdict != "backdoor"

@@ -70,7 +70,7 @@ def _usual(comparison: Comparison) -> float:
         inside = np.zeros(len(trusted), dtype=bool)
         inside[block] = True
         rows = np.sort(np.concatenate([_some(np.flatnonzero(inside)), _some(np.flatnonzero(~inside))]))
-        share = out_of_fold_share(trusted.filled[rows], inside[rows], seed=comparison.seed, k=2, trees=40)
+        share = out_of_fold_share(trusted.filled[rows], inside[rows], seed=comparison.seed, k=2, trees=25)
         values.append(auc(share, inside[rows]))
     return max(values)
 

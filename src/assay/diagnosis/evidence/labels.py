@@ -12,7 +12,7 @@ from assay.findings import Finding, Severity
 
 FEWEST_WRONG = 10
 FEWEST_RIGHT = 20  # expected right answers, of which hardly any came true: by chance less than once in 10^6
-RUN = 20
+LEAST_FALL = 0.03  # under it, what fell is too little to say where
 
 
 def gather(comparison: Comparison) -> Evidence:
@@ -43,6 +43,7 @@ def gather(comparison: Comparison) -> Evidence:
         predictable = auc(score, wrong)
         numbers["predictable"] = predictable
         numbers["confident_errors"] = _confident_errors(recent) - _confident_errors(base)
+        numbers |= _evenness(comparison, score)
     findings = []
     if one_sided:
         name = comparison.classes[int(share.argmax())]
@@ -74,6 +75,52 @@ def gather(comparison: Comparison) -> Evidence:
         findings=tuple(findings),
         notes={"unlabelled_rise": round(lacking, 4)},
     )
+
+
+def _evenness(comparison: Comparison, score: Floats) -> dict[str, float]:
+    """Whether labels went wrong everywhere alike: also where errors are least likely, whatever was answered.
+
+    A relation that changes leaves some ground untouched; noise does not, and a source that says one
+    class leaves untouched only the rows that were answered with that class.
+
+    Args:
+        comparison: The periods.
+        score: Out-of-fold probability that a known recent row is wrong, shape (n,).
+    """
+    base, recent = comparison.base.take(comparison.base.known), comparison.recent.take(comparison.recent.known)
+    usual = out_of_fold_share(base.filled, base.wrong, seed=comparison.seed)
+    fall = float(recent.wrong.mean() - base.wrong.mean())
+    if fall < LEAST_FALL:
+        return {}
+    k = len(comparison.classes)
+    wrongly = np.bincount(recent.label[recent.wrong], minlength=k) / len(recent)
+    wrongly = wrongly - np.bincount(base.label[base.wrong], minlength=k) / len(base)
+    into = int(wrongly.argmax())  # the class that labels wrongly say most
+    numbers = {
+        "floor": _floor(recent, score) - _floor(base, usual),
+        "one_way": float(wrongly[into] / max(wrongly[wrongly > 0].sum(), 1e-9)),
+    }
+    numbers["even"] = numbers["floor"] / fall
+    now, then = recent.served != into, base.served != into
+    if min(now.sum(), then.sum()) >= FEWEST:
+        apart = float(recent.wrong[now].mean() - base.wrong[then].mean())
+        floor = _floor(recent.take(now), score[now]) - _floor(base.take(then), usual[then])
+        numbers["even_but_one"] = floor / max(apart, LEAST_FALL)
+        numbers["stuck"] = float(np.clip(numbers["even_but_one"], 0.0, 1.0)) * numbers["one_way"] ** 2
+        rates = [
+            float(recent.wrong[recent.served == c].mean() - base.wrong[base.served == c].mean())
+            for c in range(k)
+            if c != into and min((recent.served == c).sum(), (base.served == c).sum()) >= FEWEST_WRONG
+        ]
+        if rates:
+            numbers["even_over_answers"] = max(0.0, min(rates)) / max(*rates, LEAST_FALL)
+    return numbers
+
+
+def _floor(frame: Frame, score: Floats) -> float:
+    """Error rate of the third of the rows that errors are least expected of."""
+    least = np.argsort(score, kind="stable")[: max(1, len(score) // 3)]
+    return float(frame.wrong[least].mean())
 
 
 def _impossible(comparison: Comparison, only: int) -> bool:

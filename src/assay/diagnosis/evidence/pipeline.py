@@ -10,6 +10,14 @@ from assay.diagnosis.comparison import FEWEST, Comparison
 from assay.diagnosis.evidence.base import Evidence
 from assay.findings import Finding, Severity
 
+# Some faults have hardly any lawful reason, others the world brings about too: each kind has its own weight.
+KINDS = {
+    "emptied": ("missing", "nulls", "retyped"),
+    "stuck": ("stuck",),
+    "rescaled": ("rescaled",),
+    "outside": ("outside",),
+}
+
 
 def gather(comparison: Comparison) -> Evidence:
     """What is wrong with single columns, beyond what any trusted stretch of the same length shows."""
@@ -30,6 +38,8 @@ def gather(comparison: Comparison) -> Evidence:
         numbers={
             "fault": worst,
             "faulty_columns": float(np.log1p(len({fault.column for fault in faults}))),
+            **{name: max((f.size for f in faults if f.kind in kinds), default=0.0) for name, kinds in KINDS.items()},
+            "moved": float(np.log1p(sum(fault.kind == "moved" for fault in faults))),
             "structure": float(inputs.structure.max()),
             "structure_share": float((inputs.structure > np.log(1.5)).mean()),
         },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +12,7 @@ import pyarrow as pa
 from assay.diagnosis.comparison import FEWEST, Comparison
 from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.frames import class_texts
-from assay.diagnosis.learners import Floats, Ints
+from assay.diagnosis.learners import Bools, Floats, Ints
 from assay.errors import AssayError
 from assay.findings import Finding, Severity
 
@@ -21,6 +23,8 @@ VALUES = 10
 BACKDOOR_FLIP = 0.5
 UNIT = "share of clean rows that flip, minus a stand-in's"
 SUPPORT = (0.0, 100.0)
+EVERYONE = 0.8
+OVER = 0.2  # a fifth more often than usual
 
 
 def gather(comparison: Comparison) -> Evidence:
@@ -40,22 +44,27 @@ def gather(comparison: Comparison) -> Evidence:
     target = int(added.argmax())
     failing = np.flatnonzero(recent.wrong & (recent.served == target))
     clean = np.flatnonzero(base.known & ~base.wrong & (base.label != target))
-    columns, values = _suspects(comparison, failing, target)
-    if len(failing) < FEWEST_WRONG or not columns:
+    suspects = suspects_of(comparison, failing, target)
+    if len(failing) < FEWEST_WRONG or not suspects.columns:
         why = "the failures share no unusual value." if len(failing) >= FEWEST_WRONG else "too few like failures."
-        return Evidence("stamp", value=0.0, unit=UNIT, detail=why, numbers={"flip": 0.0})
+        return Evidence("stamp", value=0.0, unit=UNIT, detail=why, numbers={"flip": 0.0, "flip_and_rare": 0.0})
     if len(clean) < FEWEST:
         return Evidence("stamp", missing="too few clean rows of other classes to stamp: give more rows from before")
     try:
-        flip, stamp = _search(comparison, clean[:: max(1, len(clean) // CLEAN_ROWS)], target, columns, values)
+        flip, stamp = _search(comparison, clean[:: max(1, len(clean) // CLEAN_ROWS)], target, suspects)
     except (AssayError, ValueError, TypeError, ArithmeticError) as err:
         return Evidence(
             "stamp", missing=f"the known-good copy cannot answer stamped rows ({type(err).__name__}: {err})"
         )
-    return _told(comparison, flip, stamp, target, float(added[target] / max(1, added.sum())))
+    # What nearly every recent row carries is a fault of the column, not somebody's mark.
+    carried = float(suspects.carried(recent.filled, stamp).mean())
+    concentrated = float(added[target] / max(1, added.sum()))
+    return _told(comparison, flip, stamp, target, concentrated=concentrated, carried=carried)
 
 
-def _told(comparison: Comparison, flip: float, stamp: tuple[int, ...], target: int, concentrated: float) -> Evidence:
+def _told(
+    comparison: Comparison, flip: float, stamp: tuple[int, ...], target: int, *, concentrated: float, carried: float
+) -> Evidence:
     told, name = ", ".join(comparison.names[j] for j in stamp), comparison.classes[target]
     finding = Finding(
         "diagnosis.trigger",
@@ -70,37 +79,61 @@ def _told(comparison: Comparison, flip: float, stamp: tuple[int, ...], target: i
         unit=UNIT,
         detail=f"stamped with the failures' values of {told}, {flip:.0%} more clean rows flip to {name!r} "
         "than of a stand-in's answers.",
-        numbers={"flip": flip, "flip_and_target": flip * concentrated},
-        findings=(finding,) if flip > BACKDOOR_FLIP else (),
+        numbers={
+            "flip": flip,
+            "flip_and_target": flip * concentrated,
+            "flip_and_rare": flip * concentrated * (1 - carried),
+        },
+        findings=(finding,) if flip > BACKDOOR_FLIP and carried < EVERYONE else (),
     )
 
 
-def _suspects(comparison: Comparison, failing: Ints, target: int) -> tuple[list[int], Floats]:
-    """Columns whose values the failures share and trusted rows of their classes rarely have, most telling first."""
+@dataclass(frozen=True)
+class Suspects:
+    """Values the failures share and trusted rows of their classes rarely have.
+
+    Attributes:
+        columns: Numbers of the columns, most telling first.
+        value: For every column the value, shape (d,).
+        width: For every column how near counts as the same, shape (d,).
+    """
+
+    columns: tuple[int, ...]
+    value: Floats
+    width: Floats
+
+    def carried(self, x: Floats, columns: Sequence[int]) -> Bools:
+        """Rows that have the values of all of ``columns``."""
+        at = list(columns)
+        return np.asarray((np.abs(x[:, at] - self.value[at]) <= self.width[at]).all(axis=1))
+
+
+def suspects_of(comparison: Comparison, failing: Ints, target: int) -> Suspects:
+    """Values over-represented in the failures that go to ``target``."""
     recent, base = comparison.recent, comparison.base
     x = recent.filled[failing]
+    d = x.shape[1]
+    value, width, score = np.zeros(d), np.zeros(d), np.zeros(d)
     rows = np.flatnonzero(np.isin(base.label, np.unique(recent.label[failing])) & (base.label != target))
     if min(len(rows), len(failing)) < FEWEST_WRONG:
-        return [], np.zeros(0)
+        return Suspects((), value, width)
     old = base.filled[rows]
-    value, score = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for j in range(x.shape[1]):
+    for j in range(d):
         low, high = np.percentile(comparison.trusted.filled[:, j], SUPPORT)
         edges = np.unique(np.percentile(old[:, j], np.linspace(0, 100, VALUES + 1)))
         if low == high or len(edges) < 2:  # noqa: PLR2004 - a column of one value holds no trigger
             edges = np.array([low, high])
-        width = (edges[-1] - edges[0]) / 100
+        width[j] = (edges[-1] - edges[0]) / 100
         middle = float(np.median(x[:, j]))
-        near, usual = np.abs(x[:, j] - middle) <= width, np.abs(old[:, j] - middle) <= width
+        near, usual = np.abs(x[:, j] - middle) <= width[j], np.abs(old[:, j] - middle) <= width[j]
         value[j] = np.clip(middle, low, high)
         score[j] = near.mean() - usual.mean()
     order = np.argsort(-score)[:CANDIDATES]
-    return [int(j) for j in order if score[j] > 0.2], value  # noqa: PLR2004 - a fifth more often than usual
+    return Suspects(tuple(int(j) for j in order if score[j] > OVER), value, width)
 
 
-def _search(
-    comparison: Comparison, clean: Ints, target: int, columns: list[int], values: Floats
-) -> tuple[float, tuple[int, ...]]:
+def _search(comparison: Comparison, clean: Ints, target: int, suspects: Suspects) -> tuple[float, tuple[int, ...]]:
+    columns, values = suspects.columns, suspects.value
     tried = [tuple(columns[:k]) for k in range(1, len(columns) + 1)]
     tried += [pair for pair in combinations(columns, 2) if pair not in tried]
     best = max(tried, key=lambda stamp: (_flips(comparison, clean[::2], target, stamp, values), -len(stamp)))
