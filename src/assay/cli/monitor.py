@@ -32,7 +32,7 @@ TASKS = ("classification", "regression", "ranking", "binary")
 )
 @click.option("--current", help="Ad hoc: the rows to judge.")
 @click.option("--time", metavar="COLUMN", help="Column of the time; without a zone it is UTC.")
-@click.option("--prediction", metavar="COLUMN", help="Column of the prediction.")
+@click.option("--prediction", metavar="COLUMN", help="Column of the prediction; ad hoc without it: inputs only.")
 @click.option("--confidence", metavar="COLUMN", help="Column of the confidence.")
 @click.option("--label", metavar="COLUMN", help="Column of the truth.")
 @click.option("--label-time", metavar="COLUMN", help="Column of when the truth was known.")
@@ -103,9 +103,12 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     from assay.monitoring.floors import FLOORS as NAMED
     from assay.storage.clock import parse_span
 
-    for word in ("reference", "current", "time", "prediction"):
+    for word in ("reference", "current", "time"):
         if not options[word]:
             raise ConfigError(f"monitoring two tables needs --{word}")
+    for word in ("label", "query", "slices", "discover", "tolerance", "positive"):
+        if options[word] and not options["prediction"]:
+            raise ConfigError(f"--{word.removesuffix('s')} needs --prediction: without it only inputs are compared")
     schema, engine = _schema(options), find_engine(str(options["engine"]))
     given = (Source((str(options[word]),)) for word in ("reference", "current"))
     with at_hand(next(given)) as reference, at_hand(next(given)) as current:
@@ -135,7 +138,8 @@ def _schema(options: Mapping[str, object]) -> PredictionSchema:
     lists = {word: cast("tuple[str, ...]", options[word]) for word in ("slices", "discover", "features", "texts")}
     return PredictionSchema(
         time=str(roles["time"]),
-        prediction=str(roles["prediction"]),
+        prediction=roles["prediction"] or "",
+        inputs_only=roles["prediction"] is None,
         confidence=roles["confidence"],
         label=roles["label"],
         label_time=roles["label_time"],

@@ -199,7 +199,10 @@ def _about(windows: int, schema: PredictionSchema, families: Mapping[str, Column
     elif windows < COMFORTABLE:
         detail = f"{windows} windows tell natural variation roughly: {COMFORTABLE} are better"
         found.append(Finding("baseline.brief", "baseline", Severity.WARNING, detail, numbers))
-    if schema.prediction not in families:
+    if schema.inputs_only:
+        detail = "no predictions are named: only inputs and volume are watched"
+        found.append(Finding("baseline.inputs-only", "prediction", Severity.INFO, detail))
+    elif schema.prediction not in families:
         detail = "the reference has no predictions: only inputs and volume are watched"
         found.append(Finding("baseline.inputs-only", schema.prediction, Severity.WARNING, detail))
     elif schema.label is None or schema.label not in families:

@@ -35,7 +35,7 @@ class PredictionSchema:
 
     Attributes:
         time: When the request was answered. Times without a zone are UTC.
-        prediction: The predicted class, the predicted number, or the score.
+        prediction: The predicted class, the predicted number, or the score; empty with ``inputs_only`` alone.
         confidence: Probability of the predicted class, in [0, 1].
         latency_s: How long the answer took, in seconds.
         error: What failed: empty, false, zero or null where nothing did.
@@ -51,6 +51,7 @@ class PredictionSchema:
         positive: The label, as text, of what a score is high for; None for whichever of 1, true and yes occurs.
         tolerance: How much a regression's mean error may move without mattering, in the unit of the label.
         discover: Columns whose combinations of up to three are searched for slices that have fallen, 8 at most.
+        inputs_only: There are no predictions, and that is meant: nothing is told of outputs and performance.
     """
 
     time: str
@@ -70,10 +71,14 @@ class PredictionSchema:
     positive: str | None = None
     tolerance: float | None = None
     discover: tuple[str, ...] = ()
+    inputs_only: bool = False
 
     def __post_init__(self) -> None:  # noqa: C901 - a list of mistakes
-        if not self.time or not self.prediction:
+        if not self.time or not (self.prediction or self.inputs_only):
             raise ConfigError("the columns `time` and `prediction` must be named")
+        needing = [role for role in ("prediction", "label", "query") if getattr(self, role)]
+        if self.inputs_only and (needing or self.slices or self.discover):
+            raise ConfigError(f"`{[*needing, 'slices'][0]}` needs predictions, and there are none")
         if self.label_time is not None and self.label is None:
             raise ConfigError(f"`label_time` is {self.label_time!r}, but no `label` column is named")
         players: dict[str, str] = {}
@@ -99,7 +104,7 @@ class PredictionSchema:
     def roles(self) -> dict[str, str]:
         """The columns that have a role, by role."""
         named = ((role, getattr(self, role)) for role in ROLES)
-        return {role: column for role, column in named if column is not None}
+        return {role: column for role, column in named if column is not None and (column or role != "prediction")}
 
     def features_of(self, columns: Iterable[str]) -> tuple[str, ...]:
         """The model's inputs among these columns: those declared, or all that play no other role.
@@ -142,7 +147,7 @@ class PredictionSchema:
         body = {role: getattr(self, role) for role in ROLES} | {"slices": list(self.slices), "features": features}
         # Only where they are said: baselines that say nothing of them keep their digest.
         later: dict[str, object] = {"texts": list(self.texts), "positive": self.positive, "tolerance": self.tolerance}
-        later["discover"] = list(self.discover)
+        later |= {"discover": list(self.discover), "inputs_only": self.inputs_only or None}
         if body["query"] is None:
             del body["query"]
         return body | {key: value for key, value in later.items() if value not in (None, [])}
@@ -181,4 +186,5 @@ class PredictionSchema:
             positive=positive,
             tolerance=None if tolerance is None else float(cast("float", tolerance)),
             discover=tuple(cast("list[str]", discover)),
+            inputs_only=data.get("inputs_only") is True,
         )

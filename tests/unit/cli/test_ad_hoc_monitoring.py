@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.feather
 import pytest
@@ -42,6 +44,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "empty": calm.slice(0, 0),
         "unpredicted": calm.drop_columns(["pred"]),
         "unlabelled": calm.drop_columns(["y"]),
+        "moved": calm.set_column(calm.column_names.index("a"), "a", pc.add(calm["a"], 3.0)).drop_columns(["pred", "y"]),
         "between": predicted(56, start=START + timedelta(minutes=7), seed=4),
         "timeless": calm.set_column(0, "ts", pa.array(["soon"] * len(calm))),
         "one-class": reference.set_column(3, "y", pa.array(["ham"] * len(reference))).set_column(
@@ -136,6 +139,26 @@ def test_odd_rows_are_told_and_are_no_fault_of_ours(current: str) -> None:
     answer = typed(*ad_hoc("reference.csv", current, "--json"))
     assert FAULT not in answer.err
     assert answer.data["findings"] or "error" in answer.data, answer
+
+
+@pytest.mark.usefixtures("here")
+def test_without_predictions_inputs_alone_are_compared_and_it_is_said() -> None:
+    words = ("monitor", "--reference", "reference.csv", "--time", "ts", "--feature", "a", "--feature", "b")
+    calm = typed(*words, "--current", "unpredicted.csv", "--json")
+    assert (calm.code, calm.data["alarms"]) == (0, [])
+    assert "baseline.inputs-only" in {found["rule"] for found in cast("list[dict[str, str]]", calm.data["findings"])}
+    moved = typed(*words, "--current", "moved.csv", "--json")
+    assert moved.code == 1
+    alarms = cast("list[dict[str, str]]", moved.data["alarms"])
+    assert {alarm["signal"].split(":")[1] for alarm in alarms} == {"a"}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("words", [("--label", "y"), ("--slice", "a"), ("--query", "a"), ("--tolerance", "1")])
+def test_what_needs_predictions_says_so(words: tuple[str, ...]) -> None:
+    typed("monitor", "--reference", "reference.csv", "--current", "calm.csv", "--time", "ts", *words).refused(
+        2, f"{words[0]} needs --prediction"
+    )
 
 
 @pytest.mark.usefixtures("here")

@@ -54,6 +54,11 @@ def test_roles_that_may_be_missing_are_not_named() -> None:
         {"time": "ts", "prediction": "p", "features": ["a", "p"]},
         {"time": "ts", "prediction": "p", "features": "abc"},
         {"time": "ts", "prediction": 3},
+        {"time": "ts", "prediction": ""},
+        {"time": "ts", "prediction": "p", "inputs_only": True},
+        {"time": "ts", "prediction": "", "label": "y", "inputs_only": True},
+        {"time": "ts", "prediction": "", "slices": ["a"], "inputs_only": True},
+        {"time": "ts", "prediction": "", "discover": ["a"], "inputs_only": True},
         {"prediction": "p"},
         [],
         None,
@@ -80,3 +85,10 @@ def test_any_json_becomes_a_schema_or_our_error(data: dict[str, object]) -> None
     except ConfigError:
         return
     assert PredictionSchema.parse(schema.to_json()) == schema
+
+
+def test_without_predictions_a_schema_has_no_such_role_and_is_read_back() -> None:
+    schema = PredictionSchema(time="ts", prediction="", latency_s="lat", inputs_only=True)
+    assert schema.roles() == {"time": "ts", "latency_s": "lat"}
+    assert PredictionSchema.parse(schema.to_json()) == schema
+    assert schema.check(["ts", "lat"]) == ()
