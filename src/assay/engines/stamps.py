@@ -7,13 +7,14 @@ of an hour have the same stamps, its rows are the same.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 from assay.engines.base import Source
-from assay.engines.files import PARQUET, find, may_hold, recorded_span
+from assay.engines.files import PARQUET, find, recorded_span
 from assay.errors import TableError
 
 
@@ -35,6 +36,10 @@ class Stamp:
     size: int
     identity: tuple[int, int, int, int]
 
+    def may_hold(self, since: datetime | None, until: datetime | None) -> bool:
+        """Whether it may hold rows of this time; see `assay.engines.files.may_hold`."""
+        return not ((since is not None and self.end <= since) or (until is not None and self.first >= until))
+
 
 def stamped(source: Source) -> tuple[Stamp, ...] | None:
     """The files of a source in the order of their names; None where one of them was not recorded, or is not here.
@@ -52,8 +57,11 @@ def stamped(source: Source) -> tuple[Stamp, ...] | None:
     return tuple(known) if len(known) == len(found) else None
 
 
+_span = lru_cache(maxsize=1 << 15)(recorded_span)
+
+
 def _stamp(file: str) -> Stamp | None:
-    span = recorded_span(file) if file.endswith(PARQUET) else None
+    span = _span(file) if file.endswith(PARQUET) else None
     if span is None:
         return None
     told = Path(file).stat()
@@ -68,16 +76,19 @@ class Files:
         source: The table.
         stamps: Its files; empty where some were not recorded or are not here, and where they differ in their columns:
             then the types of a column are settled over all of them.
+        types: Names and types of the columns of all files, in one digest; empty without stamps.
     """
 
     source: Source
-    stamps: tuple[Stamp, ...]
+    stamps: tuple[Stamp, ...] = ()
+    types: str = ""
 
     @classmethod
     def of(cls, source: Source) -> Files:
         """Look at a table."""
         stamps = stamped(source) or ()
-        return cls(source, stamps if len({_schema(one) for one in stamps}) == 1 else ())
+        types = {_schema(one) for one in stamps}
+        return cls(source, stamps, types.pop()) if len(types) == 1 else cls(source)
 
     def newest(self) -> Source:
         """A part that has the columns of the whole."""
@@ -90,8 +101,31 @@ class Files:
             since: First instant that is asked about; None for the first there is.
             until: The first instant after that; None for the last there is.
         """
-        kept = (one.path for one in self.stamps if may_hold(one.path, since, until))
+        kept = (one.path for one in self.stamps if one.may_hold(since, until))
         return Source(tuple(kept) or self.newest().paths) if self.stamps else self.source
+
+
+def ids_of(paths: Sequence[str], column: str) -> frozenset[object] | None:
+    """The different values of a column of recorded files; None where they are neither texts nor whole numbers.
+
+    Args:
+        paths: The files.
+        column: The column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: set[object] = set()
+    for path in paths:
+        try:
+            table = pq.ParquetFile(path).read(columns=[column])
+        except (pa.ArrowException, OSError):
+            return None
+        kind = table.schema.types[0] if table.column_names == [column] else pa.null()
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+            return None
+        found.update(table.column(0).to_pylist())
+    return frozenset(found - {None})
 
 
 @lru_cache(maxsize=1 << 15)

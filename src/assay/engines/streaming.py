@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import numpy as np
@@ -80,6 +81,9 @@ def valid(column: pa.Array) -> npt.NDArray[np.bool_] | None:
     return bits[column.offset : column.offset + len(column)].astype(bool)
 
 
+_edges = lru_cache(maxsize=256)(Edges)  # whoever counts again and again asks about the same
+
+
 def feed(columns: Columns, asked: Code) -> Feed:
     """How a code is read: bins from the number itself, everything else as DuckDB tells it."""
     if not isinstance(asked, Bins):
@@ -88,7 +92,7 @@ def feed(columns: Columns, asked: Code) -> Feed:
     shown = [number(columns, asked.of)]
     if not (isinstance(asked.of, Number) and columns.family(asked.of.column) in _PLAIN):
         shown.append(f"({present(columns, asked.of)})::UTINYINT")  # what is there may be no number
-    return Feed(tuple(shown), Edges(asked.edges), len(asked.edges) + 1 - LOWEST)
+    return Feed(tuple(shown), _edges(asked.edges), len(asked.edges) + 1 - LOWEST)
 
 
 def counts(

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -265,6 +266,7 @@ def mixed(each: Floats) -> Floats:
     return np.asarray(top + np.log(np.exp(each - top[..., None]).mean(-1)), dtype=np.float64)
 
 
+@lru_cache(maxsize=4)  # all signals ask for the same
 def look_backs(begin: int, end: int) -> tuple[Ints, Ints, Ints]:
     """Every look-back that fits, of the windows ``begin`` to ``end - 1``: its place, first and last window, each (n,).
 
@@ -278,7 +280,10 @@ def look_backs(begin: int, end: int) -> tuple[Ints, Ints, Ints]:
         row.append(np.full(len(own), place))
         last.append(own)
     rows, ends = np.concatenate(row), np.concatenate(last)
-    return rows, ends - np.array(LOOK_BACKS)[rows] + 1, ends
+    found = rows, ends - np.array(LOOK_BACKS)[rows] + 1, ends
+    for one in found:
+        one.setflags(write=False)
+    return found
 
 
 def over_look_backs(log_e: Callable[[Ints, Ints], Floats], windows: int) -> Floats:

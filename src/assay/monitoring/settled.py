@@ -10,6 +10,8 @@ from datetime import datetime
 from assay.engines.base import Bins, Code, ColumnFamily, Question, Values
 from assay.engines.made import OfQuery
 from assay.engines.stamps import Files, Stamp
+from assay.monitoring.looking import Look
+from assay.monitoring.questions import Asked
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import SignalSpec, WindowCounts
 
@@ -17,6 +19,7 @@ Odd = Mapping[str, Mapping[int, int]]
 """By question, values that are there and no finite number: by their code, how many."""
 
 _COUNT_BYTES = 16
+_ID_BYTES = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,13 @@ class Settled:
         window: Its counts.
         odd: Its values that are no finite number.
         files: All files that hold rows of it, as they were before it was counted.
+        look: What was strange about its rows; None where that was not asked of it alone.
     """
 
     window: WindowCounts
     odd: Odd
     files: tuple[Stamp, ...]
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +60,29 @@ class Counts:
 
     Attributes:
         of: What was counted.
+        types: Of the files' columns, names and types in one digest.
+        asked: The questions that can be asked of them.
         windows: The windows, by start and end.
     """
 
     of: What
+    types: str
+    asked: Mapping[str, Asked]
     windows: Mapping[tuple[str, str], Settled] = field(default_factory=dict)
+
+    def fits(self, types: str, schema: PredictionSchema, specs: Sequence[SignalSpec]) -> bool:
+        """Whether the same is counted in files of these columns: then they need not be looked at to know it."""
+        return self.types == types and self.of.schema == schema and self.of.specs == tuple(specs)
 
     @property
     def nbytes(self) -> int:
         """About how much memory is kept, in bytes."""
-        return len(self.windows) * _COUNT_BYTES * sum(spec.bins + 8 for spec in self.of.specs)
+        ids = sum(len(one.look.ids) for one in self.windows.values() if one.look is not None)
+        return _ID_BYTES * ids + len(self.windows) * _COUNT_BYTES * sum(spec.bins + 8 for spec in self.of.specs)
 
-    def still(self, of: What, window: tuple[str, str], files: tuple[Stamp, ...]) -> Settled | None:
+    def still(self, window: tuple[str, str], files: tuple[Stamp, ...]) -> Settled | None:
         """A window whose files are what they were; None when it must be counted."""
-        found = self.windows.get(window) if self.of == of else None
+        found = self.windows.get(window)
         return found if found is not None and found.files == files else None
 
 

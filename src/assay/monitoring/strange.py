@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from assay.engines.base import (
     NEGATIVE_INFINITY,
@@ -12,9 +11,7 @@ from assay.engines.base import (
     POSITIVE_INFINITY,
     UNREADABLE,
     ColumnFamily,
-    Engine,
     Oddities,
-    Source,
     Tally,
 )
 from assay.findings import Finding, Severity
@@ -59,34 +56,8 @@ def about_columns(
     return tuple(found.values())
 
 
-def about_rows(
-    engine: Engine,
-    source: Source,
-    schema: PredictionSchema,
-    columns: Mapping[str, ColumnFamily],
-    *,
-    watched: Sequence[str],
-    now: datetime,
-    since: datetime | None = None,
-) -> tuple[Finding, ...]:
-    """Rows without time, out of order, twice, labelled too early or from the future; columns without a value.
-
-    Rows before ``since`` were looked at by an earlier run, and are not again.
-    """
-
-    def there(column: str | None) -> str | None:
-        return column if column in columns else None
-
-    odd = engine.oddities(
-        source,
-        time=schema.time,
-        now=now,
-        request_id=there(schema.request_id),
-        label=there(schema.label),
-        label_time=there(schema.label_time),
-        columns=watched,
-        since=since,
-    )
+def about_rows(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]:
+    """Rows without time, out of order, twice, labelled too early or from the future; columns without a value."""
     found = [
         Finding(
             "column.all-null",

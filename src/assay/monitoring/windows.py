@@ -16,6 +16,7 @@ from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Sourc
 from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
+from assay.monitoring.looking import MOST_IDS, Look, Looker
 from assay.monitoring.questions import Asked, ask
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.settled import Counts, Odd, Settled, What, files_of
@@ -158,24 +159,25 @@ def count(
         TableError: When the table cannot be read or has no time column.
         ConfigError: When there are too many windows.
     """
-    files = Files.of(source) if live else Files(source, ())
-    columns = engine.columns(files.newest())
+    files = Files.of(source) if live else Files(source)
+    before = settled if settled is not None and settled.fits(files.types, schema, specs) else None
+    columns = engine.columns(files.newest()) if before is None else before.of.columns
     if schema.time not in columns:
         raise TableError(f"the table has no column {schema.time!r}, which is declared as time")
-    there = {name: one for name, one in ask(specs, schema).items() if all(column in columns for column in one.columns)}
+    there = _asked(specs, schema, columns) if before is None else before.asked
     findings = about_columns(schema, specs, columns, families)
     watched = sorted({column for one in there.values() for column in one.columns})
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
     seen = spans[0][0] if spans else None
-    findings += about_rows(engine, files.some(seen, None), schema, columns, watched=watched, now=now, since=seen)
     after = spans[-1][1] if spans else since
-    new = cut(engine, source, schema, window, after=after, through=now if live else None)
-    spans += list(pairwise(new))
+    spans += list(pairwise(cut(engine, source, schema, window, after=after, through=now if live else None)))
+    looker = Looker(engine, files, schema, columns, watched, now, seen)
+    if live and spans:
+        what = What(schema, tuple(specs), columns)
+        return _live(looker, what, spans, known=known, there=there, findings=findings, settled=before)
+    findings += about_rows(looker.whole(), schema)
     if not spans:
         return Counted((), (*findings, _no_window(schema, window)))
-    if live:
-        what = What(schema, tuple(specs), columns)
-        return _live(engine, files, what, spans, there=there, findings=findings, settled=settled)
     windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
     windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
     odd = _summed(odd_values(tally, there))
@@ -183,41 +185,59 @@ def count(
     return Counted(windows, (*findings, *partial, *told))
 
 
+def _asked(specs: Sequence[SignalSpec], schema: PredictionSchema, columns: Collection[str]) -> Mapping[str, Asked]:
+    """The questions whose columns are there."""
+    asked = ask(specs, schema)
+    return {name: one for name, one in asked.items() if all(column in columns for column in one.columns)}
+
+
 def _live(
-    engine: Engine,
-    files: Files,
+    looker: Looker,
     what: What,
     spans: Sequence[tuple[datetime, datetime]],
     *,
+    known: Sequence[WindowCounts],
     there: Mapping[str, Asked],
     findings: tuple[Finding, ...],
     settled: Counts | None,
 ) -> Counted:
     """Count live windows, but for those before the first whose files are not what they were when it was counted."""
-    schema, specs, columns = what.schema, what.specs, what.columns
+    files, schema, specs, columns = looker.files, what.schema, what.specs, what.columns
     names = [(utc_text(start), utc_text(end)) for start, end in spans]
     each = files_of(files, spans, columns, schema=schema, questions=[one.question for one in there.values()])
-    done: list[Settled] = []
+    still: list[Settled | None] = [None] * len(spans)
+    looks: Sequence[Look | None] = [None] * len(spans)
     if each is not None and settled is not None:
-        still = (settled.still(what, name, mine) for name, mine in zip(names, each, strict=True))
-        done = [one for one in takewhile(lambda one: one is not None, still) if one is not None]
+        still = [settled.still(name, mine) for name, mine in zip(names, each, strict=True)]
+        looks = [one.look if one is not None else None for one in still]
+    if each is not None and settled is not None and known and sum(one.rows for one in known) <= MOST_IDS:
+        oddities, looks = looker.by_windows(each, looks, [one is not None for one in still])
+    else:
+        oddities = looker.whole()
+    findings += about_rows(oddities, schema)
+    done = [one for one in takewhile(lambda one: one is not None, still) if one is not None]
     outside = 0, 0
     if len(done) < len(spans):
         some = spans[len(done) :]
         # An engine that is given no file of these times reads another one, to know the columns.
         nothing = each is not None and any(each) and not any(each[len(done) :])
         given = None if nothing else files
-        windows, tally = _tallied(engine, given, schema, specs, there=there, columns=columns, spans=some)
+        windows, tally = _tallied(looker.engine, given, schema, specs, there=there, columns=columns, spans=some)
         outside = tally.before, tally.after
         if outside[0] and done:  # rows that no file of these windows promises: they may be in those before
-            return _live(engine, files, what, spans, there=there, findings=findings, settled=None)
+            done, some = [], spans
+            windows, tally = _tallied(looker.engine, files, schema, specs, there=there, columns=columns, spans=some)
+            outside = tally.before, tally.after
         odd = odd_values(tally, there)
         cuts = {utc_text(end): place for place, end in enumerate(sorted({end for span in some for end in span}))}
         mine = each[len(done) :] if each is not None else repeat(())
         done += [Settled(one, odd[cuts[one.start]], own) for one, own in zip(windows, mine, strict=False)]
     found = tuple(one.window for one in done)
     told = about_windows(found, outside, _summed([one.odd for one in done]), there, live=True)
-    kept = Counts(what, dict(zip(names, done, strict=True))) if each is not None and outside == (0, 0) else None
+    kept = None
+    if each is not None and outside == (0, 0):
+        seen = (replace(one, look=look) for one, look in zip(done, looks, strict=True))
+        kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)))
     return Counted(found, (*findings, *told), kept)
 
 

@@ -36,10 +36,11 @@ def _clocked(seed: int) -> History:
 
 
 def _by_weekday(seed: int) -> History:
-    """Strata that the first windows do not have: Sundays and hours come only with time."""
-    stream = ClockedStream(seed=seed, features=1, hours=0.4, weekdays=0.4, both=0.3, day_sd=0.1)
-    reference, live = stream.windows(24 * 57, 50)
-    return replace(reference, windows=tuple(w for i, w in enumerate(reference.windows) if i % 167)), live
+    """A stratum that the baseline does not have comes with the 25th window: midnight of a Monday."""
+    stream = ClockedStream(seed=seed, features=1, hours=0.4, weekdays=0.4, day_sd=0.1)
+    reference, live = stream.windows(24 * 62, 40)
+    left = tuple(one for i, one in enumerate(reference.windows) if i % (24 * 7))
+    return replace(reference, windows=left), live
 
 
 def _few(seed: int) -> History:
@@ -113,6 +114,29 @@ def test_windows_that_come_in_many_parts_say_what_all_at_once_say(monkeypatch: p
     for end in (3, 300, 511, 512, 513, 514, 640, 699, 700):
         found, kept = judge(reference, live[:end], windows_per_alarm=365.0, before=kept, most_bytes=MOST)
     assert _said(found) == _said(whole)
+
+
+def test_a_stratum_that_no_window_is_in_any_more_is_forgotten() -> None:
+    reference, live = _by_weekday(3)
+    kept: Judged | None = None
+    for end, strata in ((20, 167), (30, 168), (20, 167), (30, 168)):
+        found, kept = judge(reference, live[:end], windows_per_alarm=12.0, before=kept, most_bytes=MOST)
+        assert _said(found) == _said(judge(reference, live[:end], windows_per_alarm=12.0)[0])
+        assert kept is not None
+        assert kept.frame.calendar is not None
+        assert len(kept.frame.calendar.strata) == strata  # what a distribution is like is told over all of them
+
+
+def test_what_was_said_of_an_alarm_is_said_anew_when_other_signals_of_its_windows_change() -> None:
+    change = Change(at=5, class_error_to=0.6)
+    reference, live = DriftingStream(seed=3, features=1, bins=4, classes=3, change=change).windows(60, 20)
+    found, kept = judge(reference, live, windows_per_alarm=365.0, most_bytes=MOST)
+    assert [(one.signal, one.silent) for one in found.alarms] == [("accuracy:class=0", True)]
+    # Late labels: all rows together have become worse too, and hide nothing. The class itself is as it was.
+    worse = tuple(replace(one, counts={**one.counts, "error": (900, 100)}) for one in live[5:])
+    later, _ = judge(reference, (*live[:5], *worse), windows_per_alarm=365.0, before=kept, most_bytes=MOST)
+    assert {one.signal: one.silent for one in later.alarms}["accuracy:class=0"] is False
+    assert _said(later) == _said(judge(reference, (*live[:5], *worse), windows_per_alarm=365.0)[0])
 
 
 def test_another_baseline_budget_or_model_takes_nothing_over() -> None:

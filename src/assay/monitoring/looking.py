@@ -1,0 +1,128 @@
+"""Looks for what is strange about the rows of live windows: window by window where that is known to be the same.
+
+Whatever is strange about rows adds up over files, but for request ids that come twice: those of every window are kept,
+and compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Final
+
+from assay.engines.base import ColumnFamily, Engine, Oddities, Source
+from assay.engines.stamps import Files, Stamp, ids_of
+from assay.monitoring.schema import PredictionSchema
+
+MOST_IDS: Final = 200_000
+"""Request ids that are compared in memory; of more rows than that, all are looked at anew."""
+
+MOST_NEW: Final = 3
+"""More windows than this that have changed are looked at together with all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was strange about the rows of one window.
+
+    Attributes:
+        oddities: What the engine said.
+        ids: The request ids of its rows.
+        now: The reading of the clock: of rows from its future there were none.
+    """
+
+    oddities: Oddities
+    ids: frozenset[object]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Looker:
+    """Looks at rows.
+
+    Attributes:
+        engine: What reads the table.
+        files: The table.
+        schema: What its columns mean.
+        columns: Its columns.
+        watched: Whose values are counted.
+        now: The reading of the clock.
+        since: Rows before it were looked at by an earlier run, and are not again; None for none.
+    """
+
+    engine: Engine
+    files: Files
+    schema: PredictionSchema
+    columns: Mapping[str, ColumnFamily]
+    watched: Sequence[str]
+    now: datetime
+    since: datetime | None
+
+    def whole(self) -> Oddities:
+        """What is strange about all rows."""
+        return self._ask(self.files.some(self.since, None))
+
+    def by_windows(
+        self, each: Sequence[tuple[Stamp, ...]], known: Sequence[Look | None], settled: Sequence[bool]
+    ) -> tuple[Oddities, tuple[Look | None, ...]]:
+        """The same, where it was looked at some windows before.
+
+        Args:
+            each: The files of each window.
+            known: What was strange about it; None where that is not known.
+            settled: Whether its files are what they were.
+        """
+        looks = [one if one is not None and one.now <= self.now else None for one in known]
+        if self._apart() and sum(not one for one in settled) <= MOST_NEW:
+            mine = {stamp.path for files in each for stamp in files}
+            rest = [one for one in self.files.stamps if one.path not in mine and one.may_hold(self.since, None)]
+            looks = [one or self._look(files) for one, files in zip(looks, each, strict=True)]
+            found = [one for one in (*looks, self._look(rest)) if one is not None]
+            if len(found) > len(looks) and sum(len(one.ids) for one in found) <= MOST_IDS:
+                kept = (one if one is not None and not one.oddities.future else None for one in looks)
+                return _together(found), tuple(kept)
+        return self.whole(), tuple(one if same else None for one, same in zip(looks, settled, strict=True))
+
+    def _apart(self) -> bool:
+        # Beside a column of that name, an engine cannot say which file a row of several is from.
+        return "filename" not in {name.casefold() for name in self.columns}
+
+    def _look(self, files: Sequence[Stamp]) -> Look | None:
+        """What is strange about the rows of some files; None where their ids cannot be kept."""
+        if not files:
+            return Look(Oddities(0, 0, counts=dict.fromkeys(self.watched, 0)), frozenset(), self.now)
+        paths = tuple(one.path for one in files)
+        column = self.schema.request_id
+        ids = ids_of(paths, column) if column is not None and column in self.columns else frozenset[object]()
+        return None if ids is None else Look(self._ask(Source(paths)), ids, self.now)
+
+    def _ask(self, source: Source) -> Oddities:
+        def there(column: str | None) -> str | None:
+            return column if column in self.columns else None
+
+        return self.engine.oddities(
+            source,
+            time=self.schema.time,
+            now=self.now,
+            request_id=there(self.schema.request_id),
+            label=there(self.schema.label),
+            label_time=there(self.schema.label_time),
+            columns=self.watched,
+            since=self.since,
+        )
+
+
+def _together(looks: Sequence[Look]) -> Oddities:
+    """What is strange about all these rows."""
+    each = [one.oddities for one in looks]
+    counts: Counter[str] = Counter()
+    for one in each:
+        counts.update(one.counts)
+    numbers = {
+        part.name: sum(getattr(one, part.name) for one in each) for part in fields(Oddities) if part.name != "counts"
+    }
+    inside = sum(one.repeated_ids for one in each)
+    apart = sum(len(one.ids) for one in looks) - len(frozenset[object]().union(*(one.ids for one in looks)))
+    return Oddities(**numbers | {"repeated_ids": inside + apart}, counts=dict(counts))
