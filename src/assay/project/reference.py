@@ -106,7 +106,10 @@ def check_split(
 
 def schema_of(predictions: Predictions) -> PredictionSchema:
     """Which column is what, as assay.toml says."""
-    return PredictionSchema(**{one.name: getattr(predictions, one.name) for one in fields(PredictionSchema)})
+    known = {one.name for one in fields(predictions)}  # a project always names its predictions: no inputs_only
+    return PredictionSchema(
+        **{one.name: getattr(predictions, one.name) for one in fields(PredictionSchema) if one.name in known}
+    )
 
 
 def fill(rows: pa.Table, answered: Prediction, prediction: str, confidence: str | None) -> pa.Table:
