@@ -16,12 +16,13 @@ WIDTH: Final = 560
 LABEL: Final = 190  # px to the left of the bars
 BAR: Final = 14
 GAP: Final = 8
-RIGHT: Final = 70  # px for the numbers
+RIGHT: Final = 95  # px for the numbers
 HEIGHT: Final = 110
 MOST: Final = 40
 """Bars or strips drawn; points may be five times as many."""
 SHORT: Final = 32  # characters of a label that fit
 CELLS: Final = 16
+LEAST_SHARE: Final = 0.05  # of the width's scale: a thousandth must not look like much
 FIRST_S: Final = 86_400.0  # earlier "times" are row numbers
 COLOURS: Final[Mapping[str, str]] = {"then": "currentColor", "now": "var(--accent)", "": "var(--warn)"}
 FAINT: Final[Mapping[str, str]] = {"then": "0.35", "now": "0.9", "": "0.8"}
@@ -91,7 +92,8 @@ def _bars(
     bars: Sequence[tuple[str, float, str, float | None, float | None]], level: float | None, *, percent: bool
 ) -> tuple[str, int, str]:
     ends = [end for bar in bars for end in (bar[1], bar[3], bar[4]) if end is not None]
-    low, high = min(0.0, *ends, level or 0.0), max(0.0, *ends, level or 0.0)
+    least_shown = LEAST_SHARE if percent else 0.0
+    low, high = min(0.0, *ends, level or 0.0), max(least_shown, *ends, level or 0.0)
     room = WIDTH - LABEL - RIGHT
     scale = room / (high - low) if high > low else 0.0
 

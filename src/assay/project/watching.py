@@ -270,15 +270,17 @@ def _diagnosed(situation: Situation, differs: datetime | None, alarmed: datetime
         now: The present.
     """
     name = situation.model.name
-    begun = dict.fromkeys((*((alarmed,) if alarmed else ()), *onsets(situation)))
+    begun = list(dict.fromkeys((*((alarmed,) if alarmed else ()), *onsets(situation))))
     tried: list[tuple[Case, Diagnosis]] = []
-    for since in (differs,) if differs else begun:
+    for since in [differs] if differs else begun:
         case = gather_case(situation, since=since)
         if case.recent.num_rows < MIN_KNOWN and tried:
             continue
         tried.append((case, diagnose(case)))
         if tried[-1][1].verdict not in UNEXPLAINED:
             break
+        if not situation.windows and len(begun) == 1 and tried[0][1].onset is not None:
+            begun.append(tried[0][1].onset)  # nothing cut the rows in time yet, but the evidence says where
     else:  # no time gives a cause: what was asked first counts
         tried = tried[:1]
     case, found = tried[-1]

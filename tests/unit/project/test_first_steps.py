@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
-from tests.small_project import TODAY, Small, build
+from tests.small_project import ROWS_A_DAY, TODAY, Small, build
 from tests.unit.cli.prompt import typed
 
+from assay.diagnosis.case import Case
+from assay.diagnosis.diagnose import diagnose
+from assay.diagnosis.verdict import Diagnosis
 from assay.project import integrity
 from assay.project.watching import diagnose_model, learn_baseline
 
@@ -91,3 +96,27 @@ def test_a_name_means_the_model_also_where_its_folder_has_that_name(
     shutil.copytree(tmp_path / "spam", tmp_path / "other" / "spam")
     monkeypatch.chdir(tmp_path / "other")
     assert "signed by path" in typed("sign", "spam", "--key", "../keys/release.pem").out
+
+
+def test_without_windows_the_evidence_itself_says_where_to_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = build(tmp_path)
+    small.sign(now=TODAY)
+    learn_baseline(small.project, "spam", now=TODAY)
+    small.serve(20, start=TODAY - 30 * DAY, seed=11)
+    small.serve(8, start=TODAY - 10 * DAY, seed=12, shift=6.0)
+    small.go_live()  # windows begin here: there is none to cut the rows of the log by
+    began = TODAY - 10 * DAY
+    asked: list[int] = []
+
+    def unsure_of_the_whole(case: Case) -> Diagnosis:
+        asked.append(case.recent.num_rows)
+        found = diagnose(case)
+        return replace(found, verdict="unknown", onset=began) if len(asked) == 1 else found
+
+    monkeypatch.setattr("assay.project.watching.diagnose", unsure_of_the_whole)
+    found = diagnose_model(small.project, "spam", now=TODAY + timedelta(hours=1))
+    assert asked == [28 * ROWS_A_DAY, 8 * ROWS_A_DAY]
+    assert found.verdict not in ("unknown", "intact", "model-tampering", "backdoor")
+    *_, made = small.project.log.entries(kinds=["diagnosis.made"])
+    basis = cast("dict[str, dict[str, float]]", made.entry.data["computed_from"])
+    assert basis["recent"]["first_s"] == began.timestamp()
