@@ -99,8 +99,9 @@ class Desk:
         if self.sessions.blocked(address):
             now = self.clock()
             spell = int(now.timestamp() / TRIES_WITHIN.total_seconds())
-            data = {"address": address, "wrong": TRIES}
-            once = f"sign-in.blocked:{address}:{spell}"
+            who = self.sessions.named(address)
+            data = {"address": who, "wrong": TRIES}
+            once = f"sign-in.blocked:{who}:{spell}"
             with suppress(AssayError):  # a log that cannot be written neither opens the door nor breaks the answer
                 self.project.log.append("sign-in.blocked", "dashboard", data, actor="dashboard", now=now, once=once)
         return False

@@ -15,6 +15,7 @@ MOST_SESSIONS = 1000
 TRIES = 5
 TRIES_WITHIN = timedelta(minutes=5)
 MOST_ADDRESSES = 10_000
+MOST_NAMED = 50  # blocked addresses that are told one by one; a network of version 6 has as many as one likes
 COOKIE = "assay_session"
 
 
@@ -57,6 +58,12 @@ class Sessions:
         """Whether this address has guessed wrong too often of late."""
         with self._lock:
             return len(self._recent(address)) >= TRIES
+
+    def named(self, address: str) -> str:
+        """What a blocked address is told as: itself, or one word for all where there are too many to tell apart."""
+        with self._lock:
+            others = sum(len(self._recent(one)) >= TRIES for one in self._wrong if one != address)
+        return address if others < MOST_NAMED else "many"
 
     def right(self, token: str, address: str) -> bool:
         """Whether the token is the right one, from an address not blocked; a wrong one counts against it."""

@@ -8,7 +8,16 @@ import pytest
 from fastapi import FastAPI
 from tests.unit.dashboard.served import NOON, TOKEN, FakeClock, Served, csrf
 
-from assay.dashboard.sessions import COOKIE, LIFE, MOST_ADDRESSES, MOST_SESSIONS, TRIES, TRIES_WITHIN, Sessions
+from assay.dashboard.sessions import (
+    COOKIE,
+    LIFE,
+    MOST_ADDRESSES,
+    MOST_NAMED,
+    MOST_SESSIONS,
+    TRIES,
+    TRIES_WITHIN,
+    Sessions,
+)
 
 OPEN = {"/sign-in", "/healthz", "/favicon.svg"}
 PAGES = [
@@ -96,6 +105,18 @@ def test_guessing_is_logged_once_a_spell_and_without_the_guesses(seen: Served) -
     found = [one.entry for one in log.entries(kinds=["sign-in.blocked"])[before:]]
     assert [entry.data["address"] for entry in found] == ["198.51.100.7", "198.51.100.8"]
     assert b"hunter2" not in b"".join(entry.canonical() for entry in found)
+
+
+def test_guesses_from_a_whole_network_do_not_fill_the_log(seen: Served) -> None:
+    app, log = seen.app(), seen.small.project.log
+    before = len(log.entries(kinds=["sign-in.blocked"]))
+    for host in range(MOST_NAMED + 20):
+        client = seen.stranger(app, address=f"2001:db8::{host:x}")
+        for _ in range(TRIES):
+            client.get("/api/health", headers={"authorization": "Bearer wrong"})
+    told = [one.entry.data["address"] for one in log.entries(kinds=["sign-in.blocked"])[before:]]
+    assert len(told) == MOST_NAMED + 1
+    assert told[-1] == "many"
 
 
 def test_wrong_bearer_tokens_are_counted_too(seen: Served) -> None:
