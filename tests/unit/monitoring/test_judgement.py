@@ -171,7 +171,7 @@ def test_a_keeper_forgets_what_was_not_asked_for_the_longest() -> None:
     reference, live = _few(1)
     _, kept = judge(reference, live, windows_per_alarm=365.0, most_bytes=MOST)
     assert kept is not None
-    keeper = Keeper(2 * kept.nbytes)
+    keeper = Keeper[Judged](2 * kept.nbytes)
     for name in ("a", "b", "c"):
         keeper.put(kept, name, "digest")
     assert keeper.nbytes <= keeper.most_bytes
