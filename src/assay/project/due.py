@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assay.errors import AssayError
-from assay.findings import Severity
+from assay.findings import Finding, Severity
 from assay.monitoring.windows import parse_window
 from assay.project.auditing import verify_log
 from assay.project.clients import watch_clients
@@ -140,9 +140,10 @@ def _tidy(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         done = tidy(project, name, now=now)
         deleted = done.pruned.doomed.rows if done.pruned else 0
-        odd = [finding for finding in done.compacted.findings if finding.severity is Severity.ERROR]
         said = f"{done.settled.joined:,} labels joined, {done.compacted.merged:,} files compacted"
-        return "unknown" if odd else "pass", f"{said}, {deleted:,} rows deleted" if deleted else said
+        said = f"{said}, {deleted:,} rows deleted" if deleted else said
+        odd = _odd((*done.settled.findings, *done.compacted.findings))
+        return "unknown" if odd else "pass", said + odd
 
     return work
 
@@ -158,9 +159,9 @@ def _fingerprint(project: Project, name: str) -> Work:
 def _clients(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         seen = watch_clients(project, name, now)
-        troubled = any(one.severity is Severity.ERROR for one in seen.findings)
-        outcome = "fail" if seen.new else "unknown" if troubled else "pass"
-        return outcome, f"{seen.clients} clients in {seen.windows} windows, {len(seen.new)} new alarms"
+        odd = _odd(seen.findings)
+        outcome = "fail" if seen.new else "unknown" if odd else "pass"
+        return outcome, f"{seen.clients} clients in {seen.windows} windows, {len(seen.new)} new alarms{odd}"
 
     return work
 
@@ -168,8 +169,15 @@ def _clients(project: Project, name: str) -> Work:
 def _monitor(project: Project, name: str) -> Work:
     def work(now: datetime) -> tuple[str, str]:
         watched = monitor_model(project, name, now)
-        return (
-            "fail" if watched.new or any(one.severity is Severity.CRITICAL for one in watched.findings) else "pass"
-        ), f"{watched.evaluation.windows} windows, {len(watched.new)} new alarms"
+        failed = watched.new or any(one.severity is Severity.CRITICAL for one in watched.findings)
+        odd = _odd(watched.findings)
+        said = f"{watched.evaluation.windows} windows, {len(watched.new)} new alarms{odd}"
+        return "fail" if failed else "unknown" if odd else "pass", said
 
     return work
+
+
+def _odd(findings: Sequence[Finding]) -> str:
+    """What could not be judged, in words behind an outcome; empty when all could."""
+    odd = [one for one in findings if one.severity is Severity.ERROR]
+    return f"; {len(odd)} findings, first {odd[0].rule} ({odd[0].subject})" if odd else ""

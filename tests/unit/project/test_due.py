@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pyarrow.parquet as pq
 from tests.small_project import TODAY, Small
 
 from assay.project.health import project_health
@@ -31,6 +32,16 @@ def test_everything_configured_comes_due_and_then_not_again(small: Small) -> Non
     assert done(small, 2) == {}
     assert set(done(small, 3)) == {"verify the log", "verify spam", "monitor spam"}
     assert "validate spam" in done(small, 10)
+
+
+def test_a_monitor_run_that_could_not_judge_all_is_no_pass(small: Small) -> None:
+    small.go_live()
+    small.serve(2, start=TODAY)
+    for file in (small.folder / "predictions").glob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["a"]), file)
+    (found,) = (one for one in small.project.run_due(TODAY + 2 * DAY) if one.what == "monitor spam")
+    assert found.outcome != "pass"
+    assert "column.missing (a)" in found.detail
 
 
 def test_two_schedulers_do_each_turn_once(small: Small) -> None:

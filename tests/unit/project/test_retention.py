@@ -236,6 +236,18 @@ def test_tick_tidies_where_it_may_write(small: Small) -> None:
     assert found["tidy the predictions of spam"] == ("pass", "0 labels joined, 22 files compacted")
 
 
+def test_a_tick_that_finds_a_damaged_file_is_no_pass(small: Small) -> None:
+    small.sign()
+    damaged = recorded_files(small.folder / "recorded")[0]
+    damaged.write_bytes(b"PAR1")
+    with Recorder(small.folder / "recorded", model="ab" * 32) as recorder:
+        recorder.label("nobody", "spam", NOW)
+    found = {one.what: (one.outcome, one.detail) for one in project(small, NOW).run_due(NOW)}
+    outcome, detail = found["tidy the predictions of spam"]
+    assert outcome == "unknown"
+    assert "2 findings, first table.damaged" in detail  # by labels and by compaction
+
+
 def test_only_a_recorders_predictions_are_touched(tmp_path: Path) -> None:
     other = build(tmp_path)
     assert recorded_folder(other.project.config.model("spam")) is None
