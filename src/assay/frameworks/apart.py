@@ -66,6 +66,7 @@ class Apart:
         self._left_s = limit_s
         self._ended: str | None = None
         self._ready = False
+        self._owing = False  # an answer is under way: whoever asks next would take it for theirs
         self._scratch = tempfile.mkdtemp(prefix="assay-")
         self._here, there = socket.socketpair()
         handed = [os.open(files.path(name), os.O_RDONLY | os.O_CLOEXEC) for name in files.names()]
@@ -92,6 +93,11 @@ class Apart:
                 os.close(descriptor)
         self._send(OPEN, asked_to_bytes(asked))
 
+    def renew(self, limit_s: float) -> bool:
+        """Begin to count the time anew, for somebody else who asks; False when the process is no good any more."""
+        self.limit_s = self._left_s = limit_s
+        return self._ready and not self._owing and self._ended is None and self._process.poll() is None
+
     def wait(self) -> None:
         """Wait until the model is open.
 
@@ -114,8 +120,11 @@ class Apart:
             TableError: The model cannot take these rows.
         """
         self.wait()
-        self._send(ROWS, rows_to_bytes(table))
+        rows = rows_to_bytes(table)
+        self._owing = True
+        self._send(ROWS, rows)
         kind, content = self._receive(f"gave no answer to {table.num_rows} rows")
+        self._owing = False
         if kind == REFUSED:
             raise TableError(_said(kind, content))
         if kind != ANSWER:

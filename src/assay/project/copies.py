@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +24,50 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+MOST_IDLE = 2
+"""Processes that stay open for the next run of an open process; each holds one model in memory."""
+
+
+class _Idle:
+    """Processes that nobody asks just now. To import a model's libraries takes longer than to ask it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, ...], Apart] = {}
+        atexit.register(self.close)
+
+    def take(self, key: tuple[str, ...], limit_s: float) -> Apart | None:
+        """The process of this copy, for one asker alone; None when there is none that lives."""
+        waiting = self._waiting.pop(key, None)
+        if waiting is None or waiting.renew(limit_s):
+            return waiting
+        waiting.close()
+        return None
+
+    def put(self, key: tuple[str, ...], process: Apart) -> None:
+        """Let a process wait; the one that waits longest goes when there are too many."""
+        before = self._waiting.pop(key, None)
+        if before is not None:
+            before.close()
+        self._waiting[key] = process
+        while len(self._waiting) > MOST_IDLE:
+            self._waiting.pop(next(iter(self._waiting))).close()
+
+    def close(self) -> None:
+        """End them all."""
+        while self._waiting:
+            self._waiting.popitem()[1].close()
+
+
+_IDLE = _Idle()
+
+
 class Copies(Mapping[str, Predictor]):
     """Known-good copies by root digest.
 
     None is opened before it is asked, and none that fails its verification is ever opened: `trouble` says
     which. Asking an entry of the mapping opens it; `opened` also says whether it could be. Use it as a
-    context manager: the processes end with it.
+    context manager. A process that answered stays for the next run of this process; its copy is verified
+    again all the same.
     """
 
     def __init__(self, project: Project, model: ModelConfig, history: Sequence[Deployment], now: datetime) -> None:
@@ -89,16 +128,23 @@ class Copies(Mapping[str, Predictor]):
         return f"version {root[:12]} was deployed without a copy: `assay sign {name}` keeps one"
 
     def close(self) -> None:
-        """End the processes."""
-        for running in self._running.values():
-            running.close()
+        """Let go of the processes; those that answer wait for the next run of this process, a few of them."""
+        for root, running in self._running.items():
+            if running.renew(running.limit_s):
+                _IDLE.put(self._key(root), running)
+            else:
+                running.close()
         self._running.clear()
+
+    def _key(self, root: str) -> tuple[str, ...]:
+        return (str(self._project.places.folder), self._model.name, str(self._model.framework), root)
 
     def _begun(self, root: str) -> Apart:
         assert self._model.framework is not None  # noqa: S101 - without one nothing is kept
         with self._verified(root) as verified:
             limit_s = self._model.monitor.replay_limit.total_seconds()
-            return verified.load_apart(self._model.framework, limit_s=limit_s)
+            waiting = _IDLE.take(self._key(root), limit_s)  # it was given the same bytes: the root is the same
+            return waiting or verified.load_apart(self._model.framework, limit_s=limit_s)
 
     def _verified(self, root: str) -> VerifiedModel:
         known_good = self._kept[root].known_good

@@ -135,6 +135,18 @@ def test_a_model_that_takes_its_process_down_leaves_this_one_standing(files: Sna
         other.predict(ROWS)
 
 
+def test_it_can_be_asked_again_with_new_time_while_it_lives(files: Snapshot) -> None:
+    with apart(files, "process") as other:
+        assert not other.renew(PLENTY_S)  # not open yet: nobody knows whether it is any good
+        first = int(other.predict(ROWS).labels[0])
+        assert other.renew(PLENTY_S)
+        assert int(other.predict(ROWS).labels[0]) == first
+    with apart(files, "leaves") as other:
+        with pytest.raises(LoadError, match="ended by itself"):
+            other.predict(ROWS)
+        assert not other.renew(PLENTY_S)
+
+
 def test_secrets_are_not_handed_on(files: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_PASSPHRASE", "of the signing key")
     monkeypatch.setenv("PGPASSWORD", "of the state")

@@ -102,6 +102,29 @@ def test_a_copy_that_misbehaves_is_said_and_everything_else_goes_on(
     assert found.diagnosis.verdict != "intact"
 
 
+def test_an_open_process_asks_the_same_process_again_and_verifies_the_copy_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = served(tmp_path)
+    small.project.monitor("spam", END)
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.signing.verified.VerifiedModel.load_apart", _never)
+        small.serve(2, start=END, seed=9, wrong=True)
+        again = small.project.monitor("spam", END + 2 * DAY)
+        assert "replay.differs" in {one.rule for one in again.findings}
+    (vault,) = (small.folder / ".assay" / "vault" / "spam").iterdir()
+    (vault / "files" / "labels.txt").write_text("spam\nham\n")
+    small.serve(2, start=END + 2 * DAY, seed=10, wrong=True)
+    last = small.project.monitor("spam", END + 4 * DAY)
+    rules = {one.rule for one in last.findings}
+    assert "replay.no-copy" in rules
+    assert "replay.differs" not in rules
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("a second process was started")
+
+
 def test_nothing_is_opened_when_no_window_is_due(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("a process was started for nothing")
