@@ -30,7 +30,7 @@ from collecting import PACKAGE, collect, jobs  # noqa: E402
 from datasets import LOADERS  # noqa: E402
 from report import plot, report  # noqa: E402
 from rules import judged  # noqa: E402
-from scoring import MASKS, alone, answers, bins, calibrated, figures, left_out, matrix  # noqa: E402
+from scoring import MASKS, SHOWN_ONLY, alone, answers, bins, calibrated, figures, left_out, matrix  # noqa: E402
 from worlds import FAMILIES, SCENARIOS  # noqa: E402
 
 
@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     records = collect([*jobs(range(options.seeds))], options.jobs, options.cache)
-    measures = tuple(sorted({f"{e['name']}.{k}" for r in records for e in r["evidence"] for k in e["numbers"]}))
+    named = {f"{e['name']}.{k}" for r in records for e in r["evidence"] for k in e["numbers"]}
+    measures = tuple(sorted(named - set(SHOWN_ONLY)))
     seconds = np.array([r["seconds"] for r in records])
     made = {
         "by": "benchmarks/diagnosis/run.py",

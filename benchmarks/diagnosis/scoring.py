@@ -36,6 +36,9 @@ WEAK = {f"{way} of {size} %": f"weak_{way}_{size}" for way in ("region", "output
 # Causes that leave the inputs as they were: without copy and labels nothing but the answers can move.
 HIDDEN_PREFIXES = ("concept_", "label_", "weights_", "weak_", "model_swapped", "outputs_altered", "retrained_")
 STRENGTHS = (0.01, 0.02, 0.05, 0.1)  # inverse of the ridge penalty, per unit of weight
+# Shown, not weighed: planted causes begin at once or on a ramp because somebody planted them so, and of two
+# classes one always falls more; growth moves the shares of labels as a stuck source does, `labels.stuck` does not.
+SHOWN_ONLY = ("onset.abrupt", "uniformity.classes", "labels.share_moved", "labels.top_rise")
 BINS = 10
 
 
