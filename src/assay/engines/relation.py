@@ -12,6 +12,7 @@ import glob
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -181,6 +182,8 @@ def _database(process: int) -> duckdb.DuckDBPyConnection:
     # Rows that memory does not hold are written here: DuckDB's own folder would be read by everybody on this machine.
     spill = tempfile.mkdtemp(prefix="assay-spill-")
     atexit.register(_leave, process, spill)
+    if util := sys.modules.get("multiprocessing.util"):  # its processes end without what atexit was told
+        util.Finalize(None, _leave, (process, spill), exitpriority=0)
     opened = duckdb.connect(
         ":memory:",
         config={
