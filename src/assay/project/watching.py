@@ -186,7 +186,8 @@ def _monitor_beside(
         surest = max(new, key=lambda alarm: alarm.log_e, default=None)
         found = _diagnosed(situation, start, from_text(surest.since) if surest else None, now)
     pending = pending_labels(engine, source, baseline.schema, now)
-    _remember(project, name, done.evaluation, windows, differs=start is not None, pending=pending, now=now)
+    odd = next((one for one in (*done.findings, *trouble) if one.severity is Severity.ERROR), None)
+    _remember(project, name, done.evaluation, windows, differs=start is not None, odd=odd, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
     clients = watch_clients(project, name, now).findings
     return Watched(done.evaluation, new, (*done.findings, *trouble, *asked, *clients), found)
@@ -214,6 +215,7 @@ def _remember(
     windows: Sequence[WindowCounts],
     *,
     differs: bool,
+    odd: Finding | None,
     pending: Mapping[str, Mapping[str, int]] | None,
     now: datetime,
 ) -> None:
@@ -224,6 +226,8 @@ def _remember(
         outcome, detail = "fail", f"{len(standing)} signals are alarming, first {standing[0].signal}"
     elif not windows:
         outcome, detail = "unknown", "no complete window yet"
+    elif odd is not None:
+        outcome, detail = "unknown", f"part of it could not be judged: {odd.detail}"
     else:
         outcome, detail = "pass", f"{len(windows)} windows, nothing beyond tolerance and natural variation"
     newest = from_text(windows[-1].end) if windows else now

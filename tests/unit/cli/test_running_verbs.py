@@ -124,7 +124,7 @@ def test_monitoring_is_idempotent_and_says_what_moved(story: Mapping[str, Answer
     assert story["monitor"].data["windows"] == story["monitor again"].data["windows"] == DAYS
     budget, alarms = story["monitor"].data["budget"], story["monitor attacked"].data["alarms"]
     assert isinstance(budget, dict)
-    assert set(budget) == {"false_alarm_every", "windows_per_alarm", "signals"}
+    assert set(budget) == {"false_alarm_every", "windows_per_alarm", "signals", "floors"}
     assert isinstance(alarms, list)
     assert all(set(alarm) >= ALARM for alarm in alarms)
     assert {"error", "prediction"} & {alarm["signal"] for alarm in alarms}
