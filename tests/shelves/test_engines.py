@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.spark_server import spark_server
 
+from assay.engines import plain
 from assay.engines.base import (
     MISSING,
     NEGATIVE_INFINITY,
@@ -43,15 +44,19 @@ EVIL = 'a"; drop table x; --'
 
 
 CONNECT = "spark connect"
+STATEMENTS = "duckdb, always in statements"
 
 
 @pytest.fixture(
     params=[
         pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group("spark")] if "spark" in name else [])
-        for name in sorted({*ENGINES, CONNECT})
+        for name in sorted({*ENGINES, CONNECT, STATEMENTS})
     ]
 )
-def engine(request: pytest.FixtureRequest) -> Engine:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    if request.param == STATEMENTS:
+        monkeypatch.setattr(plain, "MOST_FILES", 0)
+        return find("duckdb")
     if request.param == CONNECT:
         return find(f"spark {request.getfixturevalue('connect')}")
     return find("spark local[2]" if request.param == "spark" else request.param)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -86,6 +87,9 @@ class Edges:
         for _ in range(self._steps):
             found += x > self._above.take(found)
         return found
+
+
+edges_of = lru_cache(maxsize=256)(Edges)  # whoever counts again and again asks about the same
 
 
 def bins(edges: Edges, x: Doubles, there: npt.NDArray[np.bool_] | None, known: npt.NDArray[np.bool_] | None) -> Codes:

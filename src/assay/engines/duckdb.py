@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, TypedDict, cast
 
 import duckdb
 import pyarrow as pa
 
-from assay.engines import asking, streaming
+from assay.engines import asking, direct, streaming
 from assay.engines.asking import Cell
 from assay.engines.base import (
     ColumnFamily,
@@ -57,6 +57,18 @@ class _Table:
         if not (told and self.table.startswith("read_")):
             return "NULL::BIGINT"
         return f"(CASE WHEN filename = lag(filename) OVER () THEN lag({expression}) OVER () END)"
+
+
+class _Wanted(TypedDict):
+    """What is asked about the rows' order, identity and labels; see `Engine.oddities`."""
+
+    time: str
+    now: datetime
+    request_id: str | None
+    label: str | None
+    label_time: str | None
+    columns: Sequence[str]
+    since: datetime | None
 
 
 class DuckDb:
@@ -144,38 +156,53 @@ class DuckDb:
         since: datetime | None = None,
     ) -> Oddities:
         """What is strange about the rows' order, identity and labels."""
-        with _open(source, since=since) as table:
-            return asking.oddities(
-                table,
-                time=time,
-                now=now,
-                request_id=request_id,
-                label=label,
-                label_time=label_time,
-                columns=columns,
-                since=since,
-            )
+        wanted: _Wanted = {
+            "time": time,
+            "now": now,
+            "request_id": request_id,
+            "label": label,
+            "label_time": label_time,
+            "columns": columns,
+            "since": since,
+        }
+        with at_hand(source, since=since) as here:
+            files = _files(here, since, None)
+            said = direct.oddities(files, **wanted)
+            if said is not None:
+                return said
+            with _opened(here, files) as table:
+                return asking.oddities(table, **wanted)
 
     def counts(self, source: Source, query: CountQuery) -> Tally:
         """Count everything asked for in one scan."""
-        with _open(source, since=None if query.label_time else query.cuts[0], until=query.cuts[-1]) as opened:
-            asked = distinct(query.questions)
-            table = asking.making(opened, asking.made_of(asked))
-            found, tally = streaming.counts(opened.connection, table.table, table.columns, query, list(asked))
-            named = zip(asked.values(), found, strict=True)
-            return replace(tally, answers={name: answer for names, answer in named for name in names})
+        since, until = None if query.label_time else query.cuts[0], query.cuts[-1]
+        asked = distinct(query.questions)
+        with at_hand(source, since=since, until=until) as here:
+            files = _files(here, since, until)
+            said = direct.counts(files, query, list(asked))
+            if said is None:
+                with _opened(here, files) as opened:
+                    table = asking.making(opened, asking.made_of(asked))
+                    said = streaming.counts(opened.connection, table.table, table.columns, query, list(asked))
+        found, tally = said
+        named = zip(asked.values(), found, strict=True)
+        return replace(tally, answers={name: answer for names, answer in named for name in names})
 
 
 @contextmanager
 def _open(source: Source, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[_Table]:
-    with at_hand(source, since=since, until=until) as here, _opened(here, since=since, until=until) as table:
+    with at_hand(source, since=since, until=until) as here, _opened(here, _files(here, since, until)) as table:
         yield table
 
 
+def _files(source: Source, since: datetime | None, until: datetime | None) -> tuple[str, ...]:
+    return () if source.table is not None else find(source, since=since, until=until)
+
+
 @contextmanager
-def _opened(source: Source, *, since: datetime | None, until: datetime | None) -> Iterator[_Table]:
+def _opened(source: Source, files: Sequence[str]) -> Iterator[_Table]:
     given = in_memory(source)
-    files = (HERE,) if given is not None else find(source, since=since, until=until)
+    files = files if given is None else (HERE,)
     with connect() as connection:
         table = "given" if given is not None else relation(connection, files)
         try:

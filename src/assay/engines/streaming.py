@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import numpy as np
@@ -20,12 +19,10 @@ from assay.engines.base import (
     Question,
     Tally,
     Text,
-    Values,
-    WindowRows,
 )
-from assay.engines.binning import LOWEST, UNDATED, Codes, Counter, Edges, Places, bins
+from assay.engines.binning import UNDATED, Codes, Edges, bins, edges_of
 from assay.engines.sql import Columns, code, micros, number, present, text
-from assay.engines.times import to_micros, to_time
+from assay.engines.tallying import Counting
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,12 +45,10 @@ class Feed:
     Attributes:
         shown: The expressions.
         edges: Where a number's bins end; None when the code is read as it is.
-        size: How many values the code has, from `LOWEST` on.
     """
 
     shown: tuple[str, ...]
     edges: Edges | None
-    size: int
 
     def codes(self, batch: Sequence[pa.Array]) -> Codes:
         """The code of each row of a batch."""
@@ -81,18 +76,14 @@ def valid(column: pa.Array) -> npt.NDArray[np.bool_] | None:
     return bits[column.offset : column.offset + len(column)].astype(bool)
 
 
-_edges = lru_cache(maxsize=256)(Edges)  # whoever counts again and again asks about the same
-
-
 def feed(columns: Columns, asked: Code) -> Feed:
     """How a code is read: bins from the number itself, everything else as DuckDB tells it."""
     if not isinstance(asked, Bins):
-        values = len(asked.values) + 1 if isinstance(asked, Values) else 2
-        return Feed((code(columns, asked),), None, values - LOWEST)
+        return Feed((code(columns, asked),), None)
     shown = [number(columns, asked.of)]
     if not (isinstance(asked.of, Number) and columns.family(asked.of.column) in _PLAIN):
         shown.append(f"({present(columns, asked.of)})::UTINYINT")  # what is there may be no number
-    return Feed(tuple(shown), _edges(asked.edges), len(asked.edges) + 1 - LOWEST)
+    return Feed(tuple(shown), edges_of(asked.edges))
 
 
 def counts(
@@ -111,24 +102,13 @@ def counts(
         The answers in the order of the questions, and a tally that has none.
     """
     feeds = {one: feed(columns, one) for one in dict.fromkeys(code for question in asked for code in question.codes)}
-    order = {one: at for at, one in enumerate(feeds)}
-    cuts = np.array([to_micros(cut) for cut in query.cuts], dtype=np.int64)
-    places, windows = Places(cuts), len(query.cuts) - 1
-    counters = [
-        Counter(one.clock, tuple(order[c] for c in one.codes), tuple(feeds[c].size for c in one.codes), windows)
-        for one in asked
-    ]
+    counting = Counting(query, asked, list(feeds))
     clocks = _clocks(columns, query, asked)
     shown = [*clocks, *(expression for one in feeds.values() for expression in one.shown)]
     statement = f"SELECT {', '.join(f'{x} AS s{i}' for i, x in enumerate(shown))} FROM {table}"
     for batch in connection.sql(statement).to_arrow_reader(BATCH_ROWS):
-        _add(batch.columns, len(clocks), list(feeds.values()), places, counters)
-    rows = tuple(
-        WindowRows(n, to_time(first), to_time(last)) if n else WindowRows(0)
-        for n, first, last in zip(places.rows.tolist(), places.first.tolist(), places.last.tolist(), strict=True)
-    )
-    tally = Tally(rows, {}, before=places.before, after=places.after, undated=places.undated)
-    return [counter.answer() for counter in counters], tally
+        _add(batch.columns, len(clocks), list(feeds.values()), counting)
+    return counting.told()
 
 
 def _clocks(columns: Columns, query: CountQuery, asked: Sequence[Question]) -> tuple[str, ...]:
@@ -142,19 +122,12 @@ def _clocks(columns: Columns, query: CountQuery, asked: Sequence[Question]) -> t
     return tuple(shown)
 
 
-def _add(
-    batch: Sequence[pa.Array], clocks: int, feeds: Sequence[Feed], places: Places, counters: Sequence[Counter]
-) -> None:
-    times: list[npt.NDArray[np.int64]] = [values(column, np.int64) for column in batch[:clocks]]
-    places.see(times[0])
-    windows = [places.of(one) for one in times]
+def _add(batch: Sequence[pa.Array], clocks: int, feeds: Sequence[Feed], counting: Counting) -> None:
     codes, at = [], clocks
     for one in feeds:
         codes.append(one.codes(batch[at : at + len(one.shown)]))
         at += len(one.shown)
-    for counter in counters:
-        window, span = windows[0 if counter.clock == "time" else -1]
-        counter.add(window, codes, span)
+    counting.add([values(column, np.int64) for column in batch[:clocks]], codes)
 
 
 def spread(

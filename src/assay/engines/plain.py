@@ -1,0 +1,204 @@
+"""Reads small Parquet files of plain columns without a statement: to plan one takes longer than to count 1,000 rows.
+
+Plain is what reads the same in every database: whole numbers, doubles, truth values, texts in UTF-8, and times in
+microseconds. Of anything else `read` and the columns say None, and whoever asks writes a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.engines.binning import UNDATED, Doubles, Longs
+from assay.engines.files import PARQUET
+from assay.engines.sql import EXACT_INTEGERS
+from assay.engines.streaming import valid, values
+
+MOST_ROWS: Final = 1 << 16
+"""Rows of all files together; of more, planning a statement takes no share of the time."""
+MOST_BYTES: Final = 1 << 26
+"""Bytes of all files together as they lie in memory, by what their ends say."""
+MOST_FILES: Final = 64
+
+Mask = npt.NDArray[np.bool_]
+
+_WHOLE: Final = frozenset({"INT32", "INT64"})
+_REAL: Final = frozenset({"FLOAT", "DOUBLE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A column as texts.
+
+    Attributes:
+        words: The different texts.
+        which: The place of each row's among them; -1 where there is none.
+    """
+
+    words: tuple[str, ...]
+    which: Longs
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of one file.
+
+    Attributes:
+        family: What its values are.
+        x: The values: numbers, truth values as 0 and 1, microseconds since 1970, or places among the words.
+        there: Where there is one.
+        words: The texts that places stand for.
+    """
+
+    family: str
+    x: npt.NDArray[np.generic]
+    there: Mask
+    words: tuple[str, ...] = ()
+
+    def doubles(self) -> Doubles | None:
+        """The numbers, anything where there is none; None for a column of others."""
+        if self.family not in {"integer", "number", "boolean"}:
+            return None
+        return self.x.astype(np.float64)
+
+    def micros(self) -> Longs | None:
+        """The times, `UNDATED` where there is none; None for a column of others, and where one is not finite."""
+        if self.family != "time":
+            return None
+        found: Longs = np.where(self.there, self.x, UNDATED).astype(np.int64)
+        return None if ((found < UNDATED) | (found >= -UNDATED)).any() else found
+
+    def said(self) -> Mask | None:
+        """Where its text is not null; None for a column of times."""
+        if self.family == "time":
+            return None
+        return self.there & ~np.isnan(self.x.astype(np.float64)) if self.family == "number" else self.there
+
+    def texts(self) -> Texts | None:
+        """The texts as `assay.engines.sql.text` writes them; None where that takes more than digits."""
+        said = self.said()
+        if said is None:
+            return None
+        if self.family == "text":
+            places: dict[str, int] = {}
+            same = [places.setdefault(word, len(places)) for word in self.words]  # a file may have a word twice
+            which = np.array([*same, -1], dtype=np.int64)[np.where(said, self.x.astype(np.int64), -1)]
+            return Texts(tuple(places), which)
+        numbers = np.where(said, self.x, 0)
+        if self.family == "number" and not ((np.abs(numbers) <= EXACT_INTEGERS) & (np.floor(numbers) == numbers)).all():
+            return None
+        numbers = numbers if self.family == "integer" else numbers.astype(np.int64)
+        different, found = np.unique(numbers, return_inverse=True)
+        words = tuple(map(str, different.tolist()))
+        if self.family == "boolean":
+            words = tuple("true" if one else "false" for one in different.tolist())
+        return Texts(words, np.where(said, found, -1).astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The rows of one file.
+
+    Attributes:
+        rows: How many.
+        columns: The columns that were asked for.
+    """
+
+    rows: int
+    columns: Mapping[str, Column]
+
+
+def read(files: Sequence[str], wanted: Collection[str]) -> list[Plain] | None:
+    """Some columns of all files, file by file; None where a statement must be written.
+
+    Args:
+        files: CSV and Parquet files.
+        wanted: The columns.
+    """
+    if not 0 < len(files) <= MOST_FILES or not all(file.endswith(PARQUET) for file in files):
+        return None
+    found: list[Plain] = []
+    types: Mapping[str, str] | None = None
+    rows = nbytes = 0
+    for file in files:
+        try:
+            with pq.ParquetFile(file, read_dictionary=list(wanted)) as opened:
+                rows += opened.metadata.num_rows
+                nbytes += sum(opened.metadata.row_group(i).total_byte_size for i in range(opened.num_row_groups))
+                mine = _types(opened, wanted, alone=len(files) == 1)
+                # Of files that differ, the type of a column is settled over all of them.
+                if rows > MOST_ROWS or nbytes > MOST_BYTES or mine is None or mine != (types or mine):
+                    return None
+                types = mine
+                table = opened.read(columns=list(wanted), use_threads=False)
+            columns = {name: _column(table.column(name), kind) for name, kind in types.items()}
+        except (pa.ArrowException, OSError, ValueError, KeyError):
+            return None  # whoever reads it with a statement says why
+        there = {name: one for name, one in columns.items() if one is not None}
+        if len(there) < len(columns) or any(len(one.x) != table.num_rows for one in there.values()):
+            return None
+        found.append(Plain(table.num_rows, there))
+    return found
+
+
+def _types(opened: pq.ParquetFile, wanted: Collection[str], *, alone: bool) -> Mapping[str, str] | None:
+    """What the columns hold, as the file itself says; None where one is not plain, or a name is there twice."""
+    schema = opened.schema
+    every = [schema.column(i) for i in range(len(schema))]
+    names = [str(name).casefold() for name in opened.schema_arrow.names]
+    if len(set(names)) < len(names) or ("filename" in names and not alone):  # then no statement tells files apart
+        return None
+    found: dict[str, str] = {}
+    for column in every:
+        if column.path not in wanted:
+            continue
+        family = _family(column.physical_type, column.logical_type)
+        if family is None or column.max_repetition_level or column.max_definition_level > 1 or column.path in found:
+            return None
+        found[column.path] = family
+    return found if len(found) == len(set(wanted)) else None
+
+
+def _family(physical: str, logical: pq.ParquetLogicalType) -> str | None:
+    kind = logical.type
+    if physical == "BYTE_ARRAY":
+        return "text" if kind == "STRING" else None
+    if physical == "INT64" and kind == "TIMESTAMP":
+        return "time" if "timeUnit=microseconds" in str(logical) else None
+    if kind not in {"NONE", "INT"}:
+        return None
+    if physical in _WHOLE:
+        return "integer"
+    if kind == "INT":
+        return None
+    return "number" if physical in _REAL else "boolean" if physical == "BOOLEAN" else None
+
+
+def _column(chunks: pa.ChunkedArray, family: str) -> Column | None:
+    """A column as it lies in memory; None where Arrow took it for something else than the file says."""
+    chunks = chunks.unify_dictionaries() if pa.types.is_dictionary(chunks.type) else chunks
+    array = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    kind = array.type
+    has = valid(array)
+    there = np.ones(len(array), dtype=np.bool_) if has is None else has
+    if family == "text" and pa.types.is_dictionary(kind) and pa.types.is_int32(kind.index_type):
+        if not (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)):
+            return None
+        words = array.dictionary.to_pylist()  # a word that is no UTF-8 is a ValueError
+        return None if None in words else Column(family, values(array.indices, np.int32), there, tuple(words))
+    if family == "time" and pa.types.is_timestamp(kind) and kind.unit == "us":
+        return Column(family, values(array, np.int64), there)
+    if family == "boolean" and pa.types.is_boolean(kind):
+        return Column(family, values(array.cast(pa.uint8()), np.uint8), there)
+    if (family == "integer" and pa.types.is_integer(kind)) or (
+        family == "number" and (pa.types.is_float32(kind) or pa.types.is_float64(kind))
+    ):
+        return Column(family, values(array, cast("type[np.float64]", kind.to_pandas_dtype())), there)
+    return None
