@@ -36,6 +36,8 @@ DEFAULT_PRIORS: Mapping[str, float] = MappingProxyType(
 )
 MAJORITY = 0.5
 TOGETHER = 2 / 3  # so likely that it is natural: then the likelier kind is named, though neither has the majority
+SURE = 2 / 3
+"""From there on `certainty` is enough to act on; below, the cause is asked again when there are more rows."""
 ALARMING = 0.05  # an attack this likely is worth waking somebody, when something fell or differs
 TOLERANCE = 0.02
 RISE = 0.1  # of the answers of a region that leave the imitation, for certain
@@ -82,6 +84,11 @@ class Diagnosis:
     onset: datetime | None
     gradual: bool
     slices: tuple[Mapping[str, object], ...]
+
+    @property
+    def certainty(self) -> float:
+        """As `certainty` says, 0 to 1."""
+        return certainty(self.verdict, self.probabilities)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -175,6 +182,20 @@ def decide(
     return _explained(diagnosis)
 
 
+def certainty(verdict: str, probabilities: Mapping[str, float]) -> float:
+    """Probability of what a verdict asks people to do: natural causes count together, and so do attacks.
+
+    Args:
+        verdict: One of `VERDICTS`.
+        probabilities: Of each cause.
+
+    Returns:
+        0 to 1; 0 when no cause is named.
+    """
+    kind = next((kind for kind in (NATURAL, ATTACKS) if verdict in kind), (verdict,))
+    return sum(probabilities.get(name, 0.0) for name in kind)
+
+
 def _explained(diagnosis: Diagnosis) -> Diagnosis:
     from dataclasses import replace
 
@@ -231,6 +252,13 @@ def _unmarked(items: Mapping[str, Evidence]) -> bool:
     return bool(found) and max(found) < MARKED
 
 
+def _faultless(items: Mapping[str, Evidence]) -> bool:
+    """Whether a fault was looked for in the columns and in the labels, and nothing is wrong with either."""
+    columns, labels, concept = (_numbers(items, name) for name in ("pipeline", "labels", "concept"))
+    looked = "fault" in columns and "stuck" in labels and "fall_at_least" in concept
+    return looked and columns["fault"] <= 0 and labels["stuck"] <= 0 and concept["fall_at_least"] <= 0
+
+
 def _numbers(items: Mapping[str, Evidence], name: str) -> Mapping[str, float]:
     return items[name].numbers if name in items else {}
 
@@ -240,6 +268,7 @@ def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict
 
     Small windows always differ a little: where the model is proven and nothing fell for certain, `intact`
     gets more weight. A trigger that leaves no mark on what it triggers is none: `backdoor` gets next to none.
+    A fault of the data leaves one in the columns, or turns answers wrong with its labels: else it is none, too.
     """
     calm = (
         "agrees" in _numbers(items, "replay")
@@ -249,6 +278,7 @@ def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict
     factor = {
         "intact": CALM if calm else 1.0,
         "backdoor": UNMARKED if _unmarked(items) else 1.0,
+        "data-fault": UNMARKED if _faultless(items) else 1.0,
     }
     return {**priors, **{name: priors.get(name, 1.0) * by for name, by in factor.items()}}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.diagnosis.evidence.base import Evidence
-from assay.diagnosis.verdict import VERDICTS, decide
+from assay.diagnosis.verdict import VERDICTS, certainty, decide
 from assay.diagnosis.weights import Weights, shipped
 from assay.errors import DiagnosisError
 
@@ -192,3 +192,33 @@ def test_a_backdoor_is_named_only_where_a_mark_forces_an_answer() -> None:
     assert decide([AGREES, FELL, MOVED, marked], weights=backdoor).verdict == "backdoor"
     faint = replace(marked, numbers={"forced_and_explained": 0.05})
     assert decide([AGREES, FELL, MOVED, faint], weights=backdoor).verdict != "backdoor"
+
+
+@pytest.mark.parametrize(
+    ("fault", "stuck", "fall_at_least", "named"),
+    [
+        (0.0, 0.0, 0.0, "covariate-drift"),
+        (0.5, 0.0, 0.0, "data-fault"),
+        (0.0, 0.5, 0.0, "data-fault"),
+        (0.0, 0.0, 0.1, "data-fault"),
+    ],
+)
+def test_a_data_fault_shows_in_the_columns_or_in_the_labels_or_is_none(
+    fault: float, stuck: float, fall_at_least: float, named: str
+) -> None:
+    faulty = weights(data_fault=[0.0, 4.0], covariate_drift=[0.0, 2.5])
+    columns = Evidence("pipeline", fault, numbers={"fault": fault})
+    labels = Evidence("labels", 0.5, numbers={"stuck": stuck})
+    concept = Evidence("concept", 0.1, numbers={"fall": 0.1, "fall_at_least": fall_at_least})
+    assert decide([AGREES, MOVED, columns, labels, concept], weights=faulty).verdict == named
+    assert (
+        decide([AGREES, MOVED, columns, concept], weights=faulty).verdict == "data-fault"
+    )  # labels were not looked at
+
+
+def test_certainty_counts_causes_together_that_ask_for_the_same() -> None:
+    shares = {"intact": 0.1, "covariate-drift": 0.3, "concept-drift": 0.4, "model-tampering": 0.15, "backdoor": 0.05}
+    assert certainty("concept-drift", shares) == certainty("covariate-drift", shares) == pytest.approx(0.7)
+    assert certainty("backdoor", shares) == pytest.approx(0.2)
+    assert certainty("intact", shares) == pytest.approx(0.1)
+    assert certainty("unknown", shares) == 0.0
