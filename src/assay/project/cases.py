@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from assay.diagnosis.case import ByteFacts, Case, DeploymentFact
+from assay.diagnosis.comparison import MIN_KNOWN
 from assay.diagnosis.replaying import replay_sample
 from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
 from assay.errors import ConfigError, LoadError, VerificationError
 from assay.findings import Finding, Severity
+from assay.incidents import store as incidents
+from assay.monitoring.alarms import Alarm
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation
 from assay.monitoring.signals import WindowCounts
@@ -25,6 +28,7 @@ from assay.project.reference import reference_table
 from assay.release.deployment import Deployment
 from assay.release.store import deployments
 from assay.storage.clock import from_text
+from assay.storage.database import reading
 
 MOST_ROWS = 5_000  # of each of the three tables a diagnosis compares
 MOST_REPLAYED = 50_000  # rows of one monitor run that are read for replay; each window gives a sample of them
@@ -45,6 +49,7 @@ class Situation:
         copies: Known-good copies by root digest, verified and opened when they are asked.
         facts: What digests and signatures say.
         history: The deployment record.
+        settled: When the last incident of the model was resolved: rows from before it have their explanation.
     """
 
     project: Project
@@ -58,6 +63,7 @@ class Situation:
     engine: Engine
     source: Source
     now: datetime
+    settled: datetime | None = None
 
     @classmethod
     def of(
@@ -86,6 +92,7 @@ class Situation:
             engine=find_engine(model.predictions.engine),
             source=Source((model.predictions.path,)),
             now=now,
+            settled=_settled(project, name),
         )
 
     @property
@@ -124,6 +131,11 @@ class Situation:
         """Logged rows of a time, a seeded sample when there are more than ``limit``."""
         time = self.baseline.schema.time
         return self.engine.rows(self.source, time=time, since=since, until=until, limit=limit)
+
+
+def _settled(project: Project, name: str) -> datetime | None:
+    with reading(project.state) as connection:
+        return max((one.updated for one in incidents.listed(connection, model=name, state="resolved")), default=None)
 
 
 def _with_served(facts: ByteFacts, served: tuple[str, ...]) -> ByteFacts:
@@ -189,7 +201,8 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
     end = from_text(situation.windows[-1].end) if situation.windows else None
     recent = situation.rows(start, end)
     for window in reversed(situation.windows):  # small windows: reach back until there is enough to compare
-        if recent.num_rows >= FEWEST_ROWS or start is None:
+        enough = MIN_KNOWN if start == situation.settled else FEWEST_ROWS  # but not into what is explained
+        if recent.num_rows >= enough or start is None:
             break
         if from_text(window.start) < start:
             start = from_text(window.start)
@@ -219,6 +232,12 @@ def _reference(situation: Situation) -> Source:
         return Source((situation.model.reference,))
 
 
+def begun(situation: Situation, alarm: Alarm) -> datetime:
+    """Since when an alarm's change is there; not before the last incident was resolved: that explains what was."""
+    since = from_text(alarm.since)
+    return max(since, situation.settled) if situation.settled else since
+
+
 def onsets(situation: Situation) -> tuple[datetime | None, ...]:
     """Since when it may be, likeliest first: the newest happening that stands, then the one alarm that is surest.
 
@@ -229,7 +248,7 @@ def onsets(situation: Situation) -> tuple[datetime | None, ...]:
     if standing:
         newest = max(standing, key=lambda alarm: (alarm.signal != VOLUME, alarm.window, alarm.log_e))
         surest = max(standing, key=lambda alarm: (alarm.signal != VOLUME, alarm.log_e))
-        return tuple(dict.fromkeys(from_text(alarm.since) for alarm in (newest, surest)))
+        return tuple(dict.fromkeys(begun(situation, alarm) for alarm in (newest, surest)))
     rows = 0
     for count, window in enumerate(reversed(situation.windows), 1):
         rows += window.rows

@@ -15,7 +15,7 @@ from assay.diagnosis.case import Case
 from assay.diagnosis.comparison import MIN_KNOWN
 from assay.diagnosis.diagnose import diagnose
 from assay.diagnosis.explanation import addressed
-from assay.diagnosis.verdict import Diagnosis
+from assay.diagnosis.verdict import SURE, Diagnosis, certainty
 from assay.diagnosis.weights import shipped
 from assay.engines.base import Source
 from assay.engines.shelf import find as find_engine
@@ -30,7 +30,7 @@ from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.windows import parse_window
 from assay.project import checks
-from assay.project.cases import Situation, gather_case, onsets, replay_windows
+from assay.project.cases import Situation, begun, gather_case, onsets, replay_windows
 from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig, Predictions
 from assay.project.copies import Copies
@@ -45,6 +45,7 @@ from assay.storage.database import reading, writing
 from assay.storage.tables import diagnoses
 
 UNEXPLAINED = ("unknown", "intact")
+GROWN = 1.5  # times the rows that were there: so much more must there be for asking again to be worth its while
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +182,10 @@ def _monitor_beside(
             f"judged, because nobody recorded what answered them; assay diagnose {name} looks at all rows"
         )
         trouble = (*trouble, Finding("window.before-deployment", name, Severity.INFO, what))
-    open_question = bool(fresh) and _unexplained(project, name, done.evaluation)
+    open_question = bool(fresh) and _unsettled(situation)
     if new or start is not None or (fresh and situation.bytes_differ) or open_question:
         surest = max(new, key=lambda alarm: alarm.log_e, default=None)
-        found = _diagnosed(situation, start, from_text(surest.since) if surest else None, now)
+        found = _diagnosed(situation, start, begun(situation, surest) if surest else None, now)
     pending = pending_labels(engine, source, baseline.schema, now)
     odd = next((one for one in (*done.findings, *trouble) if one.severity is Severity.ERROR), None)
     _remember(project, name, done.evaluation, windows, differs=start is not None, odd=odd, pending=pending, now=now)
@@ -199,13 +200,22 @@ def _may_be_due(baseline: Baseline, known: Collection[str], now: datetime) -> bo
     return not known or not isinstance(width, timedelta) or now >= from_text(max(known)) + 2 * width
 
 
-def _unexplained(project: Project, name: str, evaluation: Evaluation) -> bool:
-    """Whether an alarm stands whose cause could not be told last time: with more rows it is asked again."""
-    if all(alarm.until is not None for alarm in evaluation.alarms):
+def _unsettled(situation: Situation) -> bool:
+    """Whether an alarm stands whose cause could not be told for sure last time, and there are more rows to ask now."""
+    if all(alarm.until is not None for alarm in situation.evaluation.alarms):
         return False
-    query = select(diagnoses.c.verdict).where(diagnoses.c.model == name).order_by(diagnoses.c.id.desc()).limit(1)
-    with reading(project.state) as connection:
-        return connection.execute(query).scalar() in UNEXPLAINED
+    query = select(diagnoses).where(diagnoses.c.model == situation.model.name).order_by(diagnoses.c.id.desc()).limit(1)
+    with reading(situation.project.state) as connection:
+        last = connection.execute(query).mappings().first()
+    if last is None or last["verdict"] in UNEXPLAINED:
+        return last is not None
+    if certainty(last["verdict"], json.loads(last["body"])["probabilities"]) >= SURE:
+        return False
+    since, asked = onsets(situation)[0], from_text(last["time"])
+    rows = [
+        (from_text(one.end), one.rows) for one in situation.windows if since is None or from_text(one.start) >= since
+    ]
+    return sum(count for _, count in rows) >= GROWN * sum(count for end, count in rows if end <= asked)
 
 
 def _remember(
@@ -274,17 +284,17 @@ def _diagnosed(situation: Situation, differs: datetime | None, alarmed: datetime
         now: The present.
     """
     name = situation.model.name
-    begun = list(dict.fromkeys((*((alarmed,) if alarmed else ()), *onsets(situation))))
+    since_when = list(dict.fromkeys((*((alarmed,) if alarmed else ()), *onsets(situation))))
     tried: list[tuple[Case, Diagnosis]] = []
-    for since in [differs] if differs else begun:
+    for since in [differs] if differs else since_when:
         case = gather_case(situation, since=since)
         if case.recent.num_rows < MIN_KNOWN and tried:
             continue
         tried.append((case, diagnose(case)))
         if tried[-1][1].verdict not in UNEXPLAINED:
             break
-        if not situation.windows and len(begun) == 1 and tried[0][1].onset is not None:
-            begun.append(tried[0][1].onset)  # nothing cut the rows in time yet, but the evidence says where
+        if not situation.windows and len(since_when) == 1 and tried[0][1].onset is not None:
+            since_when.append(tried[0][1].onset)  # nothing cut the rows in time yet, but the evidence says where
     else:  # no time gives a cause: what was asked first counts
         tried = tried[:1]
     case, found = tried[-1]
