@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from assay.artifacts.snapshot import Snapshot
 from assay.demo import bikes
-from assay.demo.rain_story import INTACT, UNKNOWN, Seen
+from assay.demo.rain_story import INTACT, Seen
 from assay.demo.stage import RELEASE, REQUESTER, Stage, Told
 from assay.demo.telling import Teller
 from assay.errors import StorageError
@@ -89,7 +89,7 @@ class BikeStory:
         self._stage.write(table.append_column("label_time", known), "predictions/bikes/hours.parquet")
 
     def _watch(self) -> list[Seen]:
-        """Monitor once a week until a cause is named; rows of `Seen` are days since the start."""
+        """Monitor once a week until a cause is sure; rows of `Seen` are days since the start."""
         seen: list[Seen] = []
         days = (self._stage.today - self._start).days
         for day in [*range(STEP_DAYS, days, STEP_DAYS), days]:
@@ -99,7 +99,7 @@ class BikeStory:
             if watched.diagnosis is not None:
                 seen.append(Seen(day, watched.diagnosis))
                 self._say.diagnosis(now, watched.diagnosis)
-                if watched.diagnosis.verdict not in (UNKNOWN, INTACT):
+                if seen[-1].sure:
                     break
         return seen
 

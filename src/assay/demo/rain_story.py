@@ -17,7 +17,7 @@ from assay.artifacts.snapshot import Snapshot
 from assay.demo import rain
 from assay.demo.stage import ANNA, BEN, RELEASE, REQUESTER, Stage, Told
 from assay.demo.telling import Teller
-from assay.diagnosis.verdict import Diagnosis
+from assay.diagnosis.verdict import ATTACKS, SURE, Diagnosis
 from assay.errors import VerificationError
 from assay.frameworks.base import Predictor
 from assay.frameworks.sklearn import Sklearn
@@ -29,7 +29,6 @@ from assay.validation.checks.regression import Golden
 
 NATURAL = ("intact", "covariate-drift", "concept-drift")
 INTACT = "intact"
-UNKNOWN = "unknown"
 TAMPERING = "model-tampering"
 LABEL_DELAY = timedelta(days=2)
 WINDOW_DAYS = 15
@@ -58,15 +57,24 @@ class Seen:
     row: int
     diagnosis: Diagnosis
 
+    @property
+    def sure(self) -> bool:
+        """Whether a cause is named, and will not be asked about again."""
+        return self.diagnosis.verdict != INTACT and self.diagnosis.certainty >= SURE
+
     def why(self) -> str:
         """What it rests on, in one sentence."""
         return self.diagnosis.explanation[1]
 
 
 def _blames_nobody(seen: Sequence[Seen]) -> bool:
-    """Whether what was found is the weather's own: real years do change, and here visibility does about row 11,000."""
-    verdicts = [one.diagnosis.verdict for one in seen]
-    return all(one in (*NATURAL, UNKNOWN) for one in verdicts) and UNKNOWN not in verdicts[-1:]
+    """Whether what was found is the weather's own: real years do change, and here visibility does about row 11,000.
+
+    A cause that is not sure is asked again with more rows: what counts then is what is sure, and what is said last.
+    No attack may be named, however unsure.
+    """
+    said = [one for one in seen if one.sure or one is seen[-1] or one.diagnosis.verdict in ATTACKS]
+    return all(one.diagnosis.verdict in NATURAL for one in said)
 
 
 class RainStory:
@@ -147,7 +155,7 @@ class RainStory:
                     days = range(row, min(row + WINDOW_DAYS, TAMPERED.stop))
                     self._serve(days, served, root)
                     seen += self._watch(days.start, days.stop)
-                    if seen and seen[-1].diagnosis.verdict not in (UNKNOWN, INTACT):
+                    if seen and seen[-1].sure:
                         break
             rest = range(days.stop, TAMPERED.stop)
             if rest:
@@ -268,7 +276,7 @@ class RainStory:
             start: First day, as a row.
             end: Last day.
             step: Days between two runs.
-            stop: End with the first diagnosis that names a cause.
+            stop: End with the first diagnosis that is sure of a cause.
         """
         seen: list[Seen] = []
         for row in [*range(start + step, end, step), end]:
@@ -278,7 +286,7 @@ class RainStory:
             if watched.diagnosis is not None:
                 seen.append(Seen(row, watched.diagnosis))
                 self._say.diagnosis(now, watched.diagnosis)
-                if stop and watched.diagnosis.verdict not in (UNKNOWN, INTACT):
+                if stop and seen[-1].sure:
                     break
         return seen
 
