@@ -7,8 +7,9 @@ import glob
 import gzip
 import io
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,8 @@ def find(source: Source, *, since: datetime | None = None, until: datetime | Non
                 raise TableError(f"{file} is neither CSV nor Parquet by its name; give a .csv or .parquet file")
             found[file] = None
     there = without_replaced(found)
+    if since is None and until is None:
+        return there
     kept = tuple(file for file in there if may_hold(file, since, until))
     return kept or tuple(there)[-1:]  # one file at least, to know the columns
 
@@ -81,9 +84,7 @@ def _expand(path: str) -> list[str]:
     if where.is_file():
         return [path]
     if where.is_dir():
-        # Hidden names are left out: the Recorder writes under them before it renames.
-        files = sorted(str(p) for p in where.rglob("*") if not _hidden(p, where) and p.is_file())
-        files = [file for file in files if file.endswith(PARQUET + CSV + ARROW)]
+        files = sorted(_inside(str(where)))
     elif _MAGIC.search(path):
         files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
     else:
@@ -93,8 +94,20 @@ def _expand(path: str) -> list[str]:
     return files
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+def _inside(folder: str) -> Iterator[str]:
+    """The tables in a folder and in its folders; not in those that are linked."""
+    try:
+        with os.scandir(folder) as entries:
+            # Hidden names are left out: the Recorder writes under them before it renames.
+            there = [entry for entry in entries if not entry.name.startswith(".")]
+    except (FileNotFoundError, PermissionError):
+        return  # gone since its name was read, or somebody else's
+    for entry in there:
+        path = entry.name if folder == "." else entry.path
+        if entry.is_dir(follow_symlinks=False):
+            yield from _inside(path)
+        elif entry.name.endswith(PARQUET + CSV + ARROW) and entry.is_file():
+            yield path
 
 
 def without_replaced(files: Iterable[str]) -> tuple[str, ...]:

@@ -161,3 +161,20 @@ def test_any_bytes_are_a_table_or_our_error(tmp_path: Path, content: bytes, suff
     except TableError:
         return
     assert table.num_columns > 0
+
+
+def test_tables_are_found_in_folders_but_not_in_hidden_or_linked_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = ("a/b/x.parquet", "a/c.d/q.csv.gz", "date=2026-01-01/hour=01/y.parquet", "folder.parquet/k.csv", "z.tsv")
+    for name in (*shown, ".h/1.csv", "a/.h/2.csv", ".3.parquet", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x\n1\n")
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    (tmp_path / "linked.csv").symlink_to(tmp_path / "z.tsv")
+    (tmp_path / "nowhere.csv").symlink_to(tmp_path / "gone")
+    names = sorted((*shown, "linked.csv"))
+    assert find(Source((f"{tmp_path}//",))) == tuple(str(tmp_path / name) for name in names)
+    monkeypatch.chdir(tmp_path)
+    assert find(Source((".",))) == tuple(names)
+    assert find(Source(("./a/",))) == ("a/b/x.parquet", "a/c.d/q.csv.gz")
