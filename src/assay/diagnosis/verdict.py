@@ -253,10 +253,10 @@ def _unmarked(items: Mapping[str, Evidence]) -> bool:
 
 
 def _faultless(items: Mapping[str, Evidence]) -> bool:
-    """Whether a fault was looked for in the columns and in the labels, and nothing is wrong with either."""
+    """Whether the columns are sound, the labels are not all of one kind, and do not call more answers wrong."""
     columns, labels, concept = (_numbers(items, name) for name in ("pipeline", "labels", "concept"))
-    looked = "fault" in columns and "stuck" in labels and "fall_at_least" in concept
-    return looked and columns["fault"] <= 0 and labels["stuck"] <= 0 and concept["fall_at_least"] <= 0
+    looked = "fault" in columns and "one_sided" in labels and "fall_at_least" in concept
+    return looked and columns["fault"] <= 0 and labels["one_sided"] <= 0 and concept["fall_at_least"] <= 0
 
 
 def _numbers(items: Mapping[str, Evidence], name: str) -> Mapping[str, float]:

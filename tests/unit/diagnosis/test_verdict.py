@@ -195,7 +195,7 @@ def test_a_backdoor_is_named_only_where_a_mark_forces_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "stuck", "fall_at_least", "named"),
+    ("fault", "one_sided", "fall_at_least", "named"),
     [
         (0.0, 0.0, 0.0, "covariate-drift"),
         (0.5, 0.0, 0.0, "data-fault"),
@@ -204,11 +204,11 @@ def test_a_backdoor_is_named_only_where_a_mark_forces_an_answer() -> None:
     ],
 )
 def test_a_data_fault_shows_in_the_columns_or_in_the_labels_or_is_none(
-    fault: float, stuck: float, fall_at_least: float, named: str
+    fault: float, one_sided: float, fall_at_least: float, named: str
 ) -> None:
     faulty = weights(data_fault=[0.0, 4.0], covariate_drift=[0.0, 2.5])
     columns = Evidence("pipeline", fault, numbers={"fault": fault})
-    labels = Evidence("labels", 0.5, numbers={"stuck": stuck})
+    labels = Evidence("labels", 0.5, numbers={"one_sided": one_sided})
     concept = Evidence("concept", 0.1, numbers={"fall": 0.1, "fall_at_least": fall_at_least})
     assert decide([AGREES, MOVED, columns, labels, concept], weights=faulty).verdict == named
     assert (
