@@ -6,7 +6,6 @@ and compared.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -18,6 +17,8 @@ from assay.monitoring.schema import PredictionSchema
 
 MOST_IDS: Final = 200_000
 """Request ids that are compared in memory; of more rows than that, all are looked at anew."""
+
+_NUMBERS: Final = tuple(part.name for part in fields(Oddities) if part.name != "counts")
 
 MOST_NEW: Final = 3
 """More windows than this that have changed are looked at together with all others."""
@@ -38,6 +39,31 @@ class Look:
     now: datetime
 
 
+class Met:
+    """Request ids of some windows, and in how many of them each is. It changes in place: only one run may have it."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, frozenset[object]] = {}
+        self._times: dict[object, int] = {}
+
+    def again(self, windows: Sequence[frozenset[object]]) -> int:
+        """How often an id is in one more of these windows; what was asked before is not counted again."""
+        now = {id(ids): ids for ids in windows}
+        times = self._times
+        for gone in self._known.keys() - now.keys():
+            for one in self._known[gone]:
+                left = times[one] - 1
+                if left:
+                    times[one] = left
+                else:
+                    del times[one]
+        for new in now.keys() - self._known.keys():
+            for one in now[new]:
+                times[one] = times.get(one, 0) + 1
+        self._known = now
+        return sum(map(len, now.values())) - len(times)
+
+
 @dataclass(frozen=True, slots=True)
 class Looker:
     """Looks at rows.
@@ -50,6 +76,7 @@ class Looker:
         watched: Whose values are counted.
         now: The reading of the clock.
         since: Rows before it were looked at by an earlier run, and are not again; None for none.
+        met: Request ids that an earlier run has compared.
     """
 
     engine: Engine
@@ -59,6 +86,7 @@ class Looker:
     watched: Sequence[str]
     now: datetime
     since: datetime | None
+    met: Met
 
     def whole(self) -> Oddities:
         """What is strange about all rows."""
@@ -82,7 +110,8 @@ class Looker:
             found = [one for one in (*looks, self._look(rest)) if one is not None]
             if len(found) > len(looks) and sum(len(one.ids) for one in found) <= MOST_IDS:
                 kept = (one if one is not None and not one.oddities.future else None for one in looks)
-                return _together(found), tuple(kept)
+                return self._together(found), tuple(kept)
+        self.met.again(())
         return self.whole(), tuple(one if same else None for one, same in zip(looks, settled, strict=True))
 
     def _apart(self) -> bool:
@@ -95,8 +124,9 @@ class Looker:
             return Look(Oddities(0, 0, counts=dict.fromkeys(self.watched, 0)), frozenset(), self.now)
         paths = tuple(one.path for one in files)
         column = self.schema.request_id
+        odd = self._ask(Source(paths))
         ids = ids_of(paths, column) if column is not None and column in self.columns else frozenset[object]()
-        return None if ids is None else Look(self._ask(Source(paths)), ids, self.now)
+        return None if ids is None else Look(odd, ids, self.now)
 
     def _ask(self, source: Source) -> Oddities:
         def there(column: str | None) -> str | None:
@@ -113,16 +143,10 @@ class Looker:
             since=self.since,
         )
 
-
-def _together(looks: Sequence[Look]) -> Oddities:
-    """What is strange about all these rows."""
-    each = [one.oddities for one in looks]
-    counts: Counter[str] = Counter()
-    for one in each:
-        counts.update(one.counts)
-    numbers = {
-        part.name: sum(getattr(one, part.name) for one in each) for part in fields(Oddities) if part.name != "counts"
-    }
-    inside = sum(one.repeated_ids for one in each)
-    apart = sum(len(one.ids) for one in looks) - len(frozenset[object]().union(*(one.ids for one in looks)))
-    return Oddities(**numbers | {"repeated_ids": inside + apart}, counts=dict(counts))
+    def _together(self, looks: Sequence[Look]) -> Oddities:
+        """What is strange about all these rows."""
+        each = [one.oddities for one in looks]
+        counts = {name: sum(one.counts.get(name, 0) for one in each) for name in self.watched}
+        numbers = {name: sum(getattr(one, name) for one in each) for name in _NUMBERS}
+        apart = self.met.again([one.ids for one in looks])
+        return Oddities(**numbers | {"repeated_ids": numbers["repeated_ids"] + apart}, counts=counts)

@@ -10,7 +10,7 @@ from datetime import datetime
 from assay.engines.base import Bins, Code, ColumnFamily, Question, Values
 from assay.engines.made import OfQuery
 from assay.engines.stamps import Files, Stamp
-from assay.monitoring.looking import Look
+from assay.monitoring.looking import Look, Met
 from assay.monitoring.questions import Asked
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import SignalSpec, WindowCounts
@@ -19,7 +19,7 @@ Odd = Mapping[str, Mapping[int, int]]
 """By question, values that are there and no finite number: by their code, how many."""
 
 _COUNT_BYTES = 16
-_ID_BYTES = 160
+_ID_BYTES = 260
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,14 @@ class Counts:
         types: Of the files' columns, names and types in one digest.
         asked: The questions that can be asked of them.
         windows: The windows, by start and end.
+        met: The request ids of their rows.
     """
 
     of: What
     types: str
     asked: Mapping[str, Asked]
     windows: Mapping[tuple[str, str], Settled] = field(default_factory=dict)
+    met: Met = field(default_factory=Met, compare=False)
 
     def fits(self, types: str, schema: PredictionSchema, specs: Sequence[SignalSpec]) -> bool:
         """Whether the same is counted in files of these columns: then they need not be looked at to know it."""

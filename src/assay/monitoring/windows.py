@@ -16,7 +16,7 @@ from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Sourc
 from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
-from assay.monitoring.looking import MOST_IDS, Look, Looker
+from assay.monitoring.looking import MOST_IDS, Look, Looker, Met
 from assay.monitoring.questions import Asked, ask
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.settled import Counts, Odd, Settled, What, files_of
@@ -171,7 +171,8 @@ def count(
     seen = spans[0][0] if spans else None
     after = spans[-1][1] if spans else since
     spans += list(pairwise(cut(engine, source, schema, window, after=after, through=now if live else None)))
-    looker = Looker(engine, files, schema, columns, watched, now, seen)
+    met = Met() if before is None else before.met
+    looker = Looker(engine, files, schema, columns, watched, now, seen, met)
     if live and spans:
         what = What(schema, tuple(specs), columns)
         return _live(looker, what, spans, known=known, there=there, findings=findings, settled=before)
@@ -237,7 +238,7 @@ def _live(
     kept = None
     if each is not None and outside == (0, 0):
         seen = (replace(one, look=look) for one, look in zip(done, looks, strict=True))
-        kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)))
+        kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)), looker.met)
     return Counted(found, (*findings, *told), kept)
 
 
