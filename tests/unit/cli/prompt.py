@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from assay.cli.main import run
 
 FAULT = "a fault in assay itself"
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -58,4 +61,21 @@ def at(folder: Path) -> Iterator[None]:
         patch.setenv("ASSAY_ACTOR", "mlops@acme.example")
         patch.delenv("ASSAY_PASSPHRASE", raising=False)
         patch.delenv("ASSAY_DEBUG", raising=False)
+        yield
+
+
+@contextmanager
+def clock_from(moment: datetime) -> Iterator[None]:
+    """Each reading of the clock by a verb is a second after the last; no real day counts, and no midnight comes."""
+    seconds = count()
+
+    class Slow(datetime):
+        """The one class whose reading the verbs take."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # a plain moment is all they want
+            return (moment + timedelta(seconds=next(seconds))).astimezone(tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assay.cli.here.datetime", Slow)
         yield

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.small_project import build
 from tests.unit.cli.prompt import Answer, at, typed
 
-pytestmark = pytest.mark.xdist_group("cli-releasing")
+pytestmark = [pytest.mark.xdist_group("cli-releasing"), pytest.mark.usefixtures("clock")]
 
 VERIFIED = {
     *("verified", "root", "signer", "key_id", "files", "tensors", "tensor_root", "name", "version", "checked"),
@@ -62,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def story(folder: Path) -> Mapping[str, Answer]:
     """Every step once, in the order of the work."""
-    build(folder, today=datetime.now(UTC))
+    build(folder)
     (empty := folder.parent / "empty").mkdir()
     told: dict[str, Answer] = {}
     with at(empty):

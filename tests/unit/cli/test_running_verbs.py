@@ -7,14 +7,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.small_project import CONFIG, Small, build
+from tests.small_project import CONFIG, TODAY, Small, build
 from tests.unit.cli.prompt import Answer, at, typed
 
-pytestmark = pytest.mark.xdist_group("cli-running")
+pytestmark = [pytest.mark.xdist_group("cli-running"), pytest.mark.usefixtures("clock")]
 
 MONITOR = {"model", "windows", "alarms", "budget", "silent", "findings"}
 ALARM = {"signal", "slice", "window", "since", "size", "interval", "log_e"}
@@ -65,10 +65,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def story(folder: Path) -> Mapping[str, Answer]:
     """Every step once, in the order in which it happens; the attack happens to a project of its own."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     told: dict[str, Answer] = {}
     (calm := folder.parent / "calm").mkdir()
-    _live(calm, today - timedelta(days=DAYS)).serve(DAYS, start=today - timedelta(days=DAYS))
+    _live(calm, TODAY - timedelta(days=DAYS)).serve(DAYS, start=TODAY - timedelta(days=DAYS))
     with at(calm):
         for step in ("baseline", "monitor", "diagnose"):
             told[step] = typed(step, "spam", "--json")
@@ -81,9 +80,9 @@ def story(folder: Path) -> Mapping[str, Answer]:
         typed("sign", "ham", "--key", "keys/release.pem")
         typed("baseline", "ham")
         told["monitor of two"] = typed("monitor", "--json")
-    attacked = _live(folder, today - timedelta(days=2 * DAYS))
-    attacked.serve(DAYS, start=today - timedelta(days=2 * DAYS))
-    attacked.serve(DAYS, start=today - timedelta(days=DAYS), wrong=True)
+    attacked = _live(folder, TODAY - timedelta(days=2 * DAYS))
+    attacked.serve(DAYS, start=TODAY - timedelta(days=2 * DAYS))
+    attacked.serve(DAYS, start=TODAY - timedelta(days=DAYS), wrong=True)
     with at(folder):
         typed("baseline", "spam")
         with (attacked.model / "labels.txt").open("a") as file:

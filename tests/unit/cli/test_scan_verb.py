@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -126,10 +125,11 @@ def test_wrong_use_is_said() -> None:
     typed("scan", "model", "--sarif", "no/such/folder/x.sarif").refused(3, "cannot be written")
 
 
+@pytest.mark.usefixtures("clock")
 def test_by_name_the_verified_bytes_are_scanned_for_the_gate(tmp_path: Path) -> None:
     config = CONFIG.replace('["validation", "lineage"]', '["scan"]').replace("approvals = 1", "approvals = 0")
     (tmp_path / "project").mkdir()
-    small = build(tmp_path / "project", config=config, today=datetime.now(UTC))
+    small = build(tmp_path / "project", config=config)
     with at(small.folder):
         assert typed("sign", "spam", "--key", "keys/release.pem").code == 0
         typed("scan", "spam", "--signature", "x").refused(2, "PATH")

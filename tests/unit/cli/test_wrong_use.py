@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,14 @@ from assay.cli.here import open_project, telling
 from assay.cli.main import VERBS
 from assay.errors import VerificationError
 
-pytestmark = pytest.mark.xdist_group("cli-wrong-use")
+pytestmark = [pytest.mark.xdist_group("cli-wrong-use"), pytest.mark.usefixtures("clock")]
 
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a signed model and a few log entries."""
     (folder := tmp_path_factory.mktemp("wrong") / "small").mkdir()
-    build(folder, today=datetime.now(UTC))
+    build(folder)
     with at(folder):
         assert typed("sign", "spam", "--key", "keys/release.pem").code == 0
         assert typed("baseline", "spam").code == 0
