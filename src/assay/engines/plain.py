@@ -6,6 +6,7 @@ microseconds. Of anything else `read` and the columns say None, and whoever asks
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.engines.binning import UNDATED, Doubles, Longs
-from assay.engines.files import PARQUET
+from assay.engines.files import PARQUET, RECORDED
 from assay.engines.sql import EXACT_INTEGERS
 from assay.engines.streaming import valid, values
 
@@ -25,6 +26,8 @@ MOST_ROWS: Final = 1 << 16
 MOST_BYTES: Final = 1 << 26
 """Bytes of all files together as they lie in memory, by what their ends say."""
 MOST_FILES: Final = 64
+KEPT_BYTES: Final = 1 << 20
+"""A file of no more bytes is kept until the next is read."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -80,6 +83,13 @@ class Column:
             return None
         return self.there & ~np.isnan(self.x.astype(np.float64)) if self.family == "number" else self.there
 
+    def different(self) -> frozenset[object] | None:
+        """The different texts or whole numbers; None for a column of others."""
+        if self.family not in {"text", "integer"}:
+            return None
+        found = np.unique(self.x[self.there]).tolist()
+        return frozenset(self.words[one] for one in found) if self.family == "text" else frozenset(found)
+
     def texts(self) -> Texts | None:
         """The texts as `assay.engines.sql.text` writes them; None where that takes more than digits."""
         said = self.said()
@@ -107,10 +117,12 @@ class Plain:
 
     Attributes:
         rows: How many.
+        nbytes: About how much memory all its columns take, by what its end says.
         columns: The columns that were asked for.
     """
 
     rows: int
+    nbytes: int
     columns: Mapping[str, Column]
 
 
@@ -128,23 +140,59 @@ def read(files: Sequence[str], wanted: Collection[str]) -> list[Plain] | None:
     rows = nbytes = 0
     for file in files:
         try:
-            with pq.ParquetFile(file, read_dictionary=list(wanted)) as opened:
-                rows += opened.metadata.num_rows
-                nbytes += sum(opened.metadata.row_group(i).total_byte_size for i in range(opened.num_row_groups))
-                mine = _types(opened, wanted, alone=len(files) == 1)
-                # Of files that differ, the type of a column is settled over all of them.
-                if rows > MOST_ROWS or nbytes > MOST_BYTES or mine is None or mine != (types or mine):
-                    return None
-                types = mine
-                table = opened.read(columns=list(wanted), use_threads=False)
-            columns = {name: _column(table.column(name), kind) for name, kind in types.items()}
+            one = _kept(file, wanted) if len(files) == 1 else None
+            one = one or _read(file, wanted, alone=len(files) == 1)
         except (pa.ArrowException, OSError, ValueError, KeyError):
             return None  # whoever reads it with a statement says why
-        there = {name: one for name, one in columns.items() if one is not None}
-        if len(there) < len(columns) or any(len(one.x) != table.num_rows for one in there.values()):
+        if one is None:
             return None
-        found.append(Plain(table.num_rows, there))
+        mine = {name: column.family for name, column in one.columns.items()}
+        rows, nbytes = rows + one.rows, nbytes + one.nbytes
+        # Of files that differ, the type of a column is settled over all of them.
+        if rows > MOST_ROWS or nbytes > MOST_BYTES or mine != (types or mine):
+            return None
+        types = mine
+        found.append(one)
     return found
+
+
+def _read(file: str, wanted: Collection[str], *, alone: bool) -> Plain | None:
+    mark = _mark(file) if alone else None
+    with pq.ParquetFile(file, read_dictionary=list(wanted)) as opened:
+        rows = opened.metadata.num_rows
+        nbytes = sum(opened.metadata.row_group(i).total_byte_size for i in range(opened.num_row_groups))
+        types = _types(opened, wanted, alone=alone)
+        if rows > MOST_ROWS or nbytes > MOST_BYTES or types is None:
+            return None
+        table = opened.read(columns=list(wanted), use_threads=False)
+    found = {name: _column(table.column(name), kind) for name, kind in types.items()}
+    columns = {name: one for name, one in found.items() if one is not None}
+    if len(columns) < len(found) or any(len(one.x) != rows for one in columns.values()):
+        return None
+    one = Plain(rows, nbytes, columns)
+    if mark is not None and nbytes <= KEPT_BYTES:
+        _last.clear()
+        _last[mark] = one
+    return one
+
+
+def _mark(file: str) -> tuple[object, ...] | None:
+    """What a recorded file is known by; None for any other, which may be written to in place."""
+    if RECORDED.search(file) is None:
+        return None
+    told = os.stat(file)  # noqa: PTH116 - a Path takes longer to make than its file to look up
+    return file, told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+
+
+_last: dict[tuple[object, ...], Plain] = {}
+"""The last recorded file that was read alone: whoever asks what is strange about its rows counts them next."""
+
+
+def _kept(file: str, wanted: Collection[str]) -> Plain | None:
+    one = _last.get(_mark(file) or ())
+    if one is None or not one.columns.keys() >= set(wanted):
+        return None
+    return Plain(one.rows, one.nbytes, {name: one.columns[name] for name in wanted})
 
 
 def _types(opened: pq.ParquetFile, wanted: Collection[str], *, alone: bool) -> Mapping[str, str] | None:

@@ -115,6 +115,11 @@ def ids_of(paths: Sequence[str], column: str) -> frozenset[object] | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from assay.engines import plain
+
+    if (read := plain.read(paths, [column])) is not None:
+        each = [one.columns[column].different() for one in read]
+        return None if None in each else frozenset[object]().union(*(ids for ids in each if ids is not None))
     found: set[object] = set()
     for path in paths:
         try:

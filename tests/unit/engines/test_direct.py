@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -258,3 +259,40 @@ def test_a_broken_file_is_refused_by_a_statement(tmp_path: Path, flaw: str) -> N
         return
     with pytest.raises(TableError):
         find("duckdb").counts(Source((str(file),)), asked)
+
+
+def test_a_recorded_file_is_read_once_for_both_questions_and_anew_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "date=2026-03-01" / "hour=00" / f"{1:032x}.parquet"
+    file.parent.mkdir(parents=True)
+    opened: list[str] = []
+    inner = pq.ParquetFile
+
+    def opening(name: str, **how: object) -> pq.ParquetFile:
+        opened.append(name)
+        return inner(name, **how)
+
+    monkeypatch.setattr(pq, "ParquetFile", opening)
+    asked = CountQuery("ts", (START, START + HOUR), (Question("q", (Values(Text("c"), ("a",)),)),))
+    for word, code in (("a", 0), ("b", 1)):
+        new = file.with_name("new.parquet")
+        pq.write_table(pa.table({"ts": pa.array([MICROS] * 2, pa.timestamp("us")), "c": [word] * 2}), new)
+        new.replace(file)
+        opened.clear()
+        source = Source((str(file),))
+        odd = find("duckdb").oddities(source, time="ts", now=START + HOUR, request_id="c", columns=["c"])
+        assert (odd.rows, odd.repeated_ids) == (2, 1)
+        assert find("duckdb").counts(source, asked).answers["q"] == {(0, code): 2}
+        assert len(opened) == 1
+
+
+def test_a_file_of_another_name_is_read_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    stamp = None
+    for word in ("a", "b"):  # written in place within a tick of the clock, as large as before
+        pq.write_table(pa.table({"c": [word]}), file)
+        stamp = stamp or (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+        os.utime(file, ns=stamp)
+        (read,) = plain.read([str(file)], ["c"]) or []
+        assert read.columns["c"].words == (word,)
