@@ -63,7 +63,7 @@ def print_diagnosis(name: str, data: Mapping[str, object]) -> None:
     if data.get("escalate"):
         click.secho("  security must look at this", fg="red")
     for action in cast("Sequence[str]", data["actions"]):
-        if action in told:  # the most urgent one is the last sentence
+        if told[-1].endswith(action[1:]):  # the most urgent one ends the last sentence, its first letter perhaps small
             continue
         say(f"  → {action}")
     probabilities = cast("Mapping[str, float]", data["probabilities"])

@@ -45,7 +45,7 @@ def page(project: Project, name: str, *, now: datetime) -> str:
     health = model_health(project, name, current, now=now)
     if health.diagnosed is None:
         raise DiagnosisError(f"{name} was never diagnosed")
-    light, headline = HEADLINES.get(health.diagnosed.verdict, HEADLINES["unknown"])
+    light, _ = HEADLINES.get(health.diagnosed.verdict, HEADLINES["unknown"])
     values = model_page(project, health, now)
     style = files("assay.dashboard").joinpath("static/assay.css").read_text(encoding="utf-8")
     return (
@@ -55,7 +55,6 @@ def page(project: Project, name: str, *, now: datetime) -> str:
             project=project.config.name,
             model=health,
             light=light.value,
-            headline=headline,
             style=style,
             now=now,
             **values,

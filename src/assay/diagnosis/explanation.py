@@ -23,6 +23,7 @@ HEADLINE: Mapping[str, str] = {
 }
 NATURAL = ("covariate-drift", "concept-drift")
 HALF = 0.5
+WORTH_A_LOOK = 0.2  # share of a data fault, beside a natural cause, from which it is to be ruled out before retraining
 MOST_NAMED = 8
 UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
@@ -57,7 +58,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     "unknown": (
         "Get the missing evidence that is listed here, first a signed known-good copy to replay, then labels.",
         MORE_ROWS,
-        "Until then treat it as an incident: `assay rollback NAME --reason WHY` if the fall is dear.",
+        "If something fell that is dear, treat it as an incident until then: `assay rollback NAME --reason WHY`.",
     ),
 }
 
@@ -135,7 +136,7 @@ def explain(
     return (
         _what(verdict, probabilities, scope, missing, silent=silent, slices=slices, onset=onset, gradual=gradual),
         _why(verdict, force, missing),
-        _do(verdict, actions, escalate=escalate),
+        _do(verdict, actions, probabilities, escalate=escalate),
     )
 
 
@@ -184,8 +185,14 @@ def _why(verdict: str, force: Sequence[Evidence], missing: Sequence[Evidence]) -
     return why + (f"; and {told[1]}" if len(told) > 1 else "") + "."
 
 
-def _do(verdict: str, actions: Sequence[str], *, escalate: bool) -> str:
+def _do(verdict: str, actions: Sequence[str], probabilities: Mapping[str, float], *, escalate: bool) -> str:
     first = actions[0]
+    fault = probabilities.get("data-fault", 0.0)
+    if verdict in NATURAL and fault >= WORTH_A_LOOK:  # labels of other rows look like a world that changed
+        first = (
+            f"First rule out a data fault, which is {fault:.0%} likely and can look the same: "
+            f"is each label that of its own request, each column what it was? Then {first[0].lower()}{first[1:]}"
+        )
     if escalate and verdict not in ("model-tampering", "backdoor"):
         return f"Tell security, because tampering is not excluded; {first[0].lower()}{first[1:]}"
     return first

@@ -29,6 +29,15 @@ def test_the_file_says_what_the_dashboard_says(seen: Served) -> None:
         assert words in told
 
 
+def test_the_file_begins_with_what_happened_and_says_it_once(seen: Served) -> None:
+    told = page(seen.small.project, "spam", now=NOON)
+    banner = re.search(r'<div class="banner \w+"><strong>(.+?)</strong>(.*?)</div>', told, re.DOTALL)
+    assert banner
+    assert banner[1].endswith(".")
+    assert banner[1] not in banner[2]
+    assert told.count(banner[1]) == 1
+
+
 def test_the_file_stands_alone(seen: Served) -> None:
     told = page(seen.small.project, "spam", now=NOON)
     assert "<script" not in told

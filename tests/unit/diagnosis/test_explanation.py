@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from assay.cli.diagnose import print_diagnosis
+from assay.diagnosis.explanation import ACTIONS, explain
+
+
+def told(probabilities: dict[str, float], *, escalate: bool = False) -> tuple[str, str, str]:
+    verdict = max(probabilities, key=lambda name: probabilities[name])
+    return explain(
+        verdict=verdict,
+        probabilities=probabilities,
+        force=(),
+        missing=(),
+        scope="global",
+        silent=False,
+        slices=(),
+        onset=None,
+        gradual=False,
+        actions=ACTIONS[verdict],
+        escalate=escalate,
+    )
+
+
+def test_nobody_is_sent_to_retrain_on_labels_that_may_be_of_other_rows() -> None:
+    last = told({"concept-drift": 0.71, "data-fault": 0.29})[2]
+    assert last.startswith("First rule out a data fault, which is 29% likely")
+    assert "is each label that of its own request" in last
+    assert last.endswith("Then retrain on labels from after the onset; old labels teach the old relation.")
+
+
+def test_an_unlikely_fault_holds_nobody_up() -> None:
+    assert told({"concept-drift": 0.85, "data-fault": 0.15})[2] == ACTIONS["concept-drift"][0]
+    assert told({"intact": 0.7, "data-fault": 0.3})[2] == ACTIONS["intact"][0]
+
+
+@pytest.mark.parametrize("escalate", [False, True])
+@pytest.mark.parametrize("fault", [0.0, 0.3])
+def test_what_to_do_first_is_printed_once(escalate: bool, fault: float, capsys: pytest.CaptureFixture[str]) -> None:
+    chances = {"concept-drift": 0.7, "data-fault": fault}
+    actions = ACTIONS["concept-drift"]
+    explanation = told(chances, escalate=escalate)
+    print_diagnosis(
+        "spam",
+        {
+            "verdict": "concept-drift",
+            "explanation": explanation,
+            "actions": actions,
+            "probabilities": chances,
+            "evidence": [],
+        },
+    )
+    out = capsys.readouterr().out
+    assert out.count("etrain on labels from after the onset") == 1
+    assert f"  → {actions[1]}" in out
