@@ -13,24 +13,27 @@ from assay.demo.stage import Told
 from assay.demo.story import ATTACKS, tell
 from assay.errors import ConfigError, DownloadError, StorageError
 
-NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+# The borders of the windows move with the day, and with them what a first verdict sees: these two days have different
+# ones, and on both of them a chapter once ended in an early, unsure verdict.
+NOW = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
+ANOTHER = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
 
-def play(folder: Path, *, without: frozenset[int]) -> tuple[dict[int, Told], str]:
+def play(folder: Path, *, now: datetime, without: frozenset[int]) -> tuple[dict[int, Told], str]:
     try:
         for file in (RAIN, BIKES):
             fetch(file)
     except DownloadError as err:
         pytest.skip(f"the demo's data cannot be had here: {err.message}")
     lines: list[str] = []
-    told = tell(folder, now=NOW, without=without, say=lines.append)
+    told = tell(folder, now=now, without=without, say=lines.append)
     return {row.chapter: row for row in told}, "\n".join(lines)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_chapter_ends_in_the_truth(tmp_path: Path) -> None:
-    told, text = play(tmp_path / "demo", without=frozenset())
+    told, text = play(tmp_path / "demo", now=NOW, without=frozenset())
     assert {chapter: row.right for chapter, row in told.items()} == dict.fromkeys(range(1, 9), True), text
     assert told[4].verdict == "model-tampering"
     assert "sea_level_pressure" in told[5].evidence
@@ -44,7 +47,7 @@ def test_every_chapter_ends_in_the_truth(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_without_its_attacks_nothing_is_found(tmp_path: Path) -> None:
-    told, text = play(tmp_path / "demo", without=ATTACKS)
+    told, text = play(tmp_path / "demo", now=ANOTHER, without=ATTACKS)
     quiet = {3: "intact", 4: "intact", 5: "intact", 6: "intact", 7: "intact", 8: "sound"}
     assert {chapter: told[chapter].verdict for chapter in quiet} == quiet, text
     assert all(row.right for row in told.values()), text
