@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,17 +20,21 @@ class Distribution:
         rows: Rows in the baseline.
         design: Largest design effect of the questions it was made of, at ``window_rows`` rows a window.
         window_rows: Mean rows of a baseline window.
+        share: Share of each bin, the mean over strata, (B,).
+        error: Its standard error in the baseline, (B,).
     """
 
     strata: Floats
     rows: float
     design: float
     window_rows: float
+    share: Floats = field(init=False)
+    error: Floats = field(init=False)
 
-    @property
-    def share(self) -> Floats:
-        """Share of each bin, the mean over strata, (B,)."""
-        return np.asarray(self.strata.mean(0), dtype=np.float64)
+    def __post_init__(self) -> None:
+        share = np.asarray(self.strata.mean(0), dtype=np.float64)
+        object.__setattr__(self, "share", share)
+        object.__setattr__(self, "error", np.sqrt(share * (1 - share) * self.design / self.rows))
 
     def design_at(self, rows: Floats) -> Floats:
         """Design effect in windows of so many rows, (T,)."""

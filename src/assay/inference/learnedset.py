@@ -24,6 +24,7 @@ SELECTION = 0.8
 SDS = 3.0
 """Standard errors of a set's share that the baseline is given besides: the same error is met in every window."""
 
+_TILTED = np.expm1(TILTS)
 _BROADEST = 0.95  # a set of nearly everything cannot gain
 
 
@@ -91,22 +92,22 @@ def prepare(
         sets[j] = seen[j] - wanted[j] > 0.5 * np.sqrt(wanted[j] + 1e-9)
         seen[j + 1], wanted[j + 1] = DECAY * seen[j] + counts[j], DECAY * wanted[j] + expected[j]
     design = known.design_at(size[:, 0])
-    error = np.sqrt(known.share * (1 - known.share) * known.design / known.rows)
     # No product of matrices: how it adds up depends on how many windows come together.
     if len(counts) < len(share):
         inside = np.array([(one * share).sum(1) for one in sets]).reshape(len(counts), len(share))  # (T, S)
     else:
         inside = np.stack([(sets * one).sum(1) for one in share], axis=1)
     whole = np.sqrt(inside * (1 - inside) * known.design / known.rows)
-    limit = inside + np.maximum(floor, SELECTION * (sets * error).sum(1)[:, None] + SDS * whole)
+    limit = inside + np.maximum(floor, SELECTION * (sets * known.error).sum(1)[:, None] + SDS * whole)
     by_stratum = np.zeros((len(counts), len(share)))
     by_stratum[np.arange(len(counts)), at] = size[:, 0] / design
+    most = inside.max(1)
     watch = SetWatch(
         sets=sets,
-        cost=np.log1p(np.clip(limit, 1e-6, 0.999)[..., None] * np.expm1(TILTS)),
+        cost=np.log1p(np.minimum(np.maximum(limit, 1e-6), 0.999)[..., None] * _TILTED),
         events=running(counts / design[:, None], None if before is None else before.events),
         rows=running(by_stratum, None if before is None else before.rows),
-        usable=(inside.max(1) > 0) & (inside.max(1) < _BROADEST),
+        usable=(most > 0) & (most < _BROADEST),
         cap=cap,
         seen=seen,
         wanted=wanted,

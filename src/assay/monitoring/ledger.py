@@ -144,6 +144,26 @@ class Ledger:
         self._benches = tuple(self._bench(some, watchers) for some in _chunks(fixed, watchers))
         self._others = tuple(i for i, one in enumerate(watchers) if not isinstance(one, FixedWatcher))
         self._new = tuple(cast("Carried", watchers[i]) for i in self._others)
+        self._adding = self._by_order()
+
+    def _by_order(self) -> tuple[tuple[int, Ints, Ints], ...]:
+        """How the evidence of parts is added up: of which bench or other part, which of its parts, to which signals.
+
+        First the first detector of each signal, then the second, …: sums have one order.
+        """
+        found: dict[tuple[int, int], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        each = [*((place, bench.parts) for place, bench in enumerate(self._benches))]
+        each += [(len(self._benches) + place, (part,)) for place, part in enumerate(self._others)]
+        for place, parts in each:
+            for at, part in enumerate(parts):
+                signal, order, _ = self._each[part]
+                which, signals = found[order, place]
+                which.append(at)
+                signals.append(signal)
+        return tuple(
+            (place, np.array(which, dtype=np.intp), np.array(signals, dtype=np.intp))
+            for (_, place), (which, signals) in sorted(found.items())
+        )
 
     def _bench(self, which: Sequence[int], watchers: Sequence[Watcher]) -> Bench:
         asked = [cast("FixedWatcher", watchers[i]) for i in which]
@@ -193,21 +213,19 @@ class Ledger:
             asked.
         """
         begin = 0 if before is None else before.windows
-        found: dict[int, Floats] = {}
-        benches, others = [], []
+        found, benches, others = [], [], []
         for place, bench in enumerate(self._benches):
             evidence, rows = _weighed(bench, counts, at, None if before is None else before.benches[place], begin)
-            found |= {part: evidence[..., i] for i, part in enumerate(bench.parts)}
+            found.append(evidence)
             benches.append(rows if keep else ())
         for place, part in enumerate(self._others):
             first = self._new[place] if before is None else before.others[place]
-            found[part], other = _carried(first, counts[self._each[part][0]], at, begin)
+            one, other = _carried(first, counts[self._each[part][0]], at, begin)
+            found.append(one[..., None])
             others.append(other)
         out = np.zeros((self._signals, len(LOOK_BACKS), len(at)))
-        for wanted in range(max((order for _, order, _ in self._each), default=-1) + 1):
-            for part, (signal, order, _) in enumerate(self._each):
-                if order == wanted and part in found:
-                    out[signal] += found[part]
+        for place, which, signals in self._adding:
+            out[signals] += found[place][..., which].transpose(2, 0, 1)
         out /= self._sizes[:, None, None]
         return out, Sums(begin + len(at), tuple(benches), tuple(others)) if keep else None
 
