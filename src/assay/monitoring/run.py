@@ -112,7 +112,9 @@ def run(
         most_bytes=JUDGED.most_bytes,
     )
     JUDGED.put(judged, *key)
-    kept = record(database, model=model, baseline=baseline, evaluation=said, windows=windows, now=now, actor=actor)
+    first = counted.windows[0].start if counted.windows else ""
+    new = [window for window in windows if window.start >= first] if first else []  # those before are as they were
+    kept = record(database, model=model, baseline=baseline, evaluation=said, windows=new, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
     return Run(said, kept, (*odd, *kept.findings, *said.findings))
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, insert, select, update
 
 from assay.audit.log import AuditLog
 from assay.errors import BaselineError, StorageError
@@ -34,6 +34,24 @@ OUTBOX: Final = "monitor:"
 """Outbox rows with this beginning of their key are ours."""
 NOTHING: Final[Mapping[str, object]] = {"values": {}}
 """The summary of a window that was not judged."""
+
+# What every run asks is written once: SQLAlchemy takes longer to put a question together than SQLite to answer it.
+_OWNER: Final = select(baselines.c.model).where(baselines.c.digest == bindparam("of_digest"))
+_NEWEST: Final = (
+    select(baselines.c.digest, baselines.c.body)
+    .where(baselines.c.model == bindparam("of_model"))
+    .order_by(baselines.c.created.desc(), baselines.c.digest)
+    .limit(1)
+)
+_COUNTED: Final = (  # a window's summary is for charts, and longer than its counts
+    select(windows_table.c.start, windows_table.c.end, windows_table.c.rows, windows_table.c.counts)
+    .where(windows_table.c.model == bindparam("of_model"), windows_table.c.baseline == bindparam("of_baseline"))
+    .where(windows_table.c.start >= bindparam("since"))
+    .order_by(windows_table.c.start)
+)
+_RAISED: Final = select(alarms_table.c.signal, alarms_table.c.slice, alarms_table.c.window).where(
+    alarms_table.c.model == bindparam("of_model"), alarms_table.c.baseline == bindparam("of_baseline")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +108,7 @@ def save_baseline(engine: Engine, model: str, baseline: Baseline) -> str:
 
 def _keep(connection: Connection, model: str, baseline: Baseline) -> str:
     digest = baseline.digest
-    query = select(baselines.c.model).where(baselines.c.digest == digest)
-    there = connection.execute(query).scalar()
+    there = connection.execute(_OWNER, {"of_digest": digest}).scalar()
     if there is None:
         body = json.dumps(baseline.to_json(), allow_nan=False)
         connection.execute(insert(baselines).values(digest=digest, model=model, created=baseline.created, body=body))
@@ -107,14 +124,12 @@ def load_baseline(engine: Engine, model: str) -> Baseline | None:
         BaselineError: What is stored is no baseline, or another than was stored.
         StorageError: The database cannot be read.
     """
-    query = select(baselines).where(baselines.c.model == model)
-    query = query.order_by(baselines.c.created.desc(), baselines.c.digest).limit(1)
     with reading(engine) as connection:
-        row = connection.execute(query).mappings().first()
+        row = connection.execute(_NEWEST, {"of_model": model}).first()
     if row is None:
         return None
     try:
-        return _verified(row["body"], row["digest"])
+        return _verified(row.body, row.digest)
     except ValueError as err:
         raise BaselineError(f"the stored baseline of {model} was edited: learn it again") from err
 
@@ -140,10 +155,8 @@ def load_windows(engine: Engine, model: str, baseline: str) -> tuple[WindowCount
         BaselineError: What is stored is no window.
         StorageError: The database cannot be read.
     """
-    mine = (windows_table.c.model == model, windows_table.c.baseline == baseline)
-    query = _counts_of(*mine).order_by(windows_table.c.start)
     with reading(engine) as connection:
-        return tuple(_window(row) for row in connection.execute(query).mappings())
+        return _windows(connection, model, baseline)
 
 
 def load_summaries(engine: Engine, model: str, baseline: str) -> tuple[Mapping[str, object], ...]:
@@ -192,7 +205,7 @@ def record(
         model: The model's name.
         baseline: What the windows were judged by; it is saved when it is not there.
         evaluation: The judgement on all windows since the baseline.
-        windows: Those windows.
+        windows: Those windows; those that cannot have changed since they were loaded may be left out.
         now: When this happens.
         actor: Who runs the monitor.
 
@@ -203,7 +216,8 @@ def record(
     with writing(engine, alone=True) as connection:
         digest = _keep(connection, model, baseline)
         mine = (windows_table.c.model == model, windows_table.c.baseline == digest)
-        there = {row["start"]: _window(row) for row in connection.execute(_counts_of(*mine)).mappings()}
+        since = min((window.start for window in windows), default="")
+        there = {window.start: window for window in _windows(connection, model, digest, since)}
         added, changed, findings = 0, 0, []
         for window in windows:
             old = there.get(window.start)
@@ -242,9 +256,8 @@ def _raise(
     connection: Connection, model: str, digest: str, raised: Sequence[Alarm], *, now: datetime, actor: str
 ) -> tuple[Alarm, ...]:
     """Write the alarms that are not there yet, each with its outbox row."""
-    mine = (alarms_table.c.model == model, alarms_table.c.baseline == digest)
-    query = select(alarms_table.c.signal, alarms_table.c.slice, alarms_table.c.window).where(*mine)
-    there = [(str(signal), where, str(window)) for signal, where, window in connection.execute(query)]
+    known = connection.execute(_RAISED, {"of_model": model, "of_baseline": digest})
+    there = [(str(signal), where, str(window)) for signal, where, window in known]
     new = []
     for alarm in raised:
         where = None if alarm.slice is None else json.dumps(dict(alarm.slice), sort_keys=True)
@@ -314,14 +327,10 @@ def outbox_key(model: str, digest: str, signal: str, where: str | None, window: 
     return f"{OUTBOX}{model}:{digest}:{signal}:{where or ''}:{window}"
 
 
-def _counts_of(*which: ColumnElement[bool]) -> Select[tuple[str, str, int, str]]:
-    """What a window is made of; its summary is for charts, and longer."""
-    c = windows_table.c
-    return select(c.start, c.end, c.rows, c.counts).where(*which)
-
-
-def _window(row: RowMapping) -> WindowCounts:
-    return _parsed(row["start"], row["end"], row["rows"], row["counts"])
+def _windows(connection: Connection, model: str, baseline: str, since: str = "") -> tuple[WindowCounts, ...]:
+    """The windows counted for a baseline from a start on, in time order."""
+    asked = {"of_model": model, "of_baseline": baseline, "since": since}
+    return tuple(_parsed(*row) for row in connection.execute(_COUNTED, asked))
 
 
 @lru_cache(maxsize=4096)
