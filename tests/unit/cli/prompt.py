@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
@@ -52,9 +52,12 @@ def typed(*words: object) -> Answer:
 
 
 @contextmanager
-def at(folder: Path) -> Iterator[None]:
-    """Stand in a folder, as a user with a home of their own."""
-    with pytest.MonkeyPatch.context() as patch:
+def at(folder: Path, *, now: datetime | None = None) -> Iterator[None]:
+    """Stand in a folder, as a user with a home of their own and, where ``now`` says so, a clock that begins there."""
+    with ExitStack() as stack:
+        if now is not None:
+            stack.enter_context(clock_from(now))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.chdir(folder)
         patch.setattr("sys.stdin", io.StringIO())  # nobody is there to be asked
         patch.setenv("XDG_STATE_HOME", str(folder.parent / "state"))

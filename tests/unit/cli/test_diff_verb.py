@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests import made_models as made
 from tests.small_project import Small, build
-from tests.unit.cli.prompt import at, typed
+from tests.unit.cli.prompt import NOW, at, typed
 
 BASE = made.network()
 
@@ -105,7 +105,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 def test_a_name_is_compared_with_its_verified_known_good_copy(small: Small) -> None:
-    with at(small.folder):
+    with at(small.folder, now=NOW):
         assert typed("diff", "spam").code == 0
         labels = small.model / "labels.txt"
         kept = labels.read_text()
@@ -123,7 +123,7 @@ def test_a_name_is_compared_with_its_verified_known_good_copy(small: Small) -> N
 
 
 def test_a_known_good_copy_that_was_changed_is_refused_not_compared(small: Small) -> None:
-    with at(small.folder):
+    with at(small.folder, now=NOW):
         vault = small.project.places.vault(small.project.config.model("spam"))
         (labels,) = vault.glob("*/files/labels.txt")
         kept = labels.read_text()
@@ -136,5 +136,5 @@ def test_a_known_good_copy_that_was_changed_is_refused_not_compared(small: Small
 
 def test_a_name_without_a_copy_says_how_to_get_one(tmp_path: Path) -> None:
     (tmp_path / "fresh").mkdir()
-    with at(build(tmp_path / "fresh").folder):
+    with at(build(tmp_path / "fresh").folder, now=NOW):
         typed("diff", "spam").refused(2, "assay sign spam")

@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Iterator[Small]:
     number = made.project.desk.report(reported("audit", words, words, [finding]), TODAY)
     made.project.desk.acknowledge(number, words, TODAY)
     made.project.desk.resolve(number, words, f"reason {words}", TODAY)
-    with at(made.folder):
+    with at(made.folder, now=TODAY):
         yield made
 
 

@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_written_is_said(seen: Served, tmp_path: Path) -> 
 
 
 def test_the_verb_writes_it_and_ends_as_it_would_without(seen: Served, tmp_path: Path) -> None:
-    with at(seen.small.folder):
+    with at(seen.small.folder, now=NOON):
         plain = typed("diagnose", "spam")
         answer = typed("diagnose", "spam", "--html", tmp_path / "why.html")
         assert answer.code == plain.code

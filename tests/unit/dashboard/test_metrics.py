@@ -148,7 +148,7 @@ def test_numbers_are_written_as_the_format_has_them(value: float, said: str) -> 
 
 def test_the_file_for_a_collector_is_whole_or_not_there(tmp_path: Path) -> None:
     made = build(tmp_path / "project")
-    with at(made.folder):
+    with at(made.folder, now=TODAY):
         answer = typed("tick", "--metrics", "assay.prom")
         assert answer.code in {0, 1, 3}
         assert list(strictly((made.folder / "assay.prom").read_text()))

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from tests.small_project import build
+from tests.small_project import TODAY, build
 from tests.unit.cli.prompt import at, typed
 
 from assay.dashboard import patience
@@ -134,6 +134,6 @@ def test_the_command_serves_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     given: dict[str, object] = {}
     monkeypatch.setattr(uvicorn, "run", lambda _app, **more: given.update(more))
     build(tmp_path)
-    with at(tmp_path):
+    with at(tmp_path, now=TODAY):
         assert typed("serve", "--no-tick").code == 0
     assert (given["http"], given["ws"], given["proxy_headers"]) == (Patient, "none", False)

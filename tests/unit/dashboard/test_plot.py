@@ -81,6 +81,6 @@ def test_two_tables_are_compared_and_drawn_at_the_prompt(tmp_path: Path) -> None
     written(requests(20), tmp_path / "r.parquet")
     written(requests(5, start=START + timedelta(days=20), seed=1), tmp_path / "c.parquet")
     words = ("--time", "ts", "--prediction", "pred", "--label", "y", "--plot", "run.html")
-    with at(tmp_path):
+    with at(tmp_path, now=START + timedelta(days=30)):
         typed("monitor", "--reference", "r.parquet", "--current", "c.parquet", *words)
     assert "Accuracy" in (tmp_path / "run.html").read_text()

@@ -81,7 +81,7 @@ def test_a_new_version_wants_a_new_recording(tmp_path: Path) -> None:
 def test_the_command_says_that_it_is_not_needed_and_what_it_wants(tmp_path: Path) -> None:
     small = build(tmp_path)
     small.sign(now=TODAY)
-    with at(small.folder):
+    with at(small.folder, now=TODAY):
         typed("fingerprint", "spam").refused(3, "has no fingerprint", "--record")
         typed("fingerprint", "spam", "--record").refused(2, "--key")
         typed("fingerprint", "spam", "--key", "k").refused(2, "belong to --record")

@@ -265,7 +265,7 @@ def test_what_is_kept_for_ages_is_no_error(small: Small, monkeypatch: pytest.Mon
         return opened[-1]
 
     monkeypatch.setattr(predictions, "open_project", once)
-    with at(small.folder):
+    with at(small.folder, now=NOW):
         assert "no recorded day" in typed("predictions", "prune", "spam").out
         assert len(opened) == 1
         assert typed("predictions", "prune", "spam", "--keep", "9000y").code == 0
@@ -274,7 +274,7 @@ def test_what_is_kept_for_ages_is_no_error(small: Small, monkeypatch: pytest.Mon
 
 def test_the_verbs_say_what_they_do(small: Small) -> None:
     small.sign()
-    with at(small.folder):
+    with at(small.folder, now=NOW):
         typed("predictions", "prune", "spam").refused(2, "say what to delete", "--keep 2y")
         typed("predictions", "prune", "spam", "--before", "soon").refused(2, "a day like 2026-01-31")
         typed("predictions", "prune", "spam", "--before", "2026-03-07", "--keep", "1d").refused(2, "not both")
