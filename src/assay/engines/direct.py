@@ -215,9 +215,9 @@ def oddities(
                 "future": dated & (clock > to_micros(now)),
             }
             if request_id is not None:
-                which = np.where(keep, rows.texts(request_id).which, -1)
-                masks["with_id"] = which >= 0
-                ids.update(rows.texts(request_id).words[one] for one in np.unique(which[which >= 0]).tolist())
+                said = rows.texts(request_id)
+                masks["with_id"] = said.which >= 0
+                ids.update(said.words[one] for one in np.unique(said.which[keep & masks["with_id"]]).tolist())
             if label is not None:
                 masks["labelled"] = rows.said(label)
                 if label_time is not None:

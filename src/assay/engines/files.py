@@ -9,7 +9,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,20 +94,24 @@ def _expand(path: str) -> list[str]:
     return files
 
 
-def _inside(folder: str) -> Iterator[str]:
+def _inside(folder: str) -> list[str]:
     """The tables in a folder and in its folders; not in those that are linked."""
-    try:
-        with os.scandir(folder) as entries:
-            # Hidden names are left out: the Recorder writes under them before it renames.
-            there = [entry for entry in entries if not entry.name.startswith(".")]
-    except (FileNotFoundError, PermissionError):
-        return  # gone since its name was read, or somebody else's
-    for entry in there:
-        path = entry.name if folder == "." else entry.path
-        if entry.is_dir(follow_symlinks=False):
-            yield from _inside(path)
-        elif entry.name.endswith(PARQUET + CSV + ARROW) and entry.is_file():
-            yield path
+    found, waiting = [], [folder]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            with os.scandir(inside) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith("."):
+                        continue  # the Recorder writes under hidden names before it renames
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(name if inside == "." else entry.path)
+                    elif name.endswith(PARQUET + CSV + ARROW) and entry.is_file():
+                        found.append(name if inside == "." else entry.path)
+        except (FileNotFoundError, PermissionError):
+            continue  # gone since its name was read, or somebody else's
+    return found
 
 
 def without_replaced(files: Iterable[str]) -> tuple[str, ...]:

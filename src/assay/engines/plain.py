@@ -96,9 +96,11 @@ class Column:
         if said is None:
             return None
         if self.family == "text":
-            places: dict[str, int] = {}
-            same = [places.setdefault(word, len(places)) for word in self.words]  # a file may have a word twice
-            which = np.array([*same, -1], dtype=np.int64)[np.where(said, self.x.astype(np.int64), -1)]
+            places = dict(zip(self.words, range(len(self.words)), strict=True))
+            which = np.where(said, self.x, -1).astype(np.int64)
+            if len(places) < len(self.words):  # a file may have a word twice
+                which = np.array([*(places[word] for word in self.words), -1], dtype=np.int64)[which]
+                return Texts(self.words, which)
             return Texts(tuple(places), which)
         numbers = np.where(said, self.x, 0)
         if self.family == "number" and not ((np.abs(numbers) <= EXACT_INTEGERS) & (np.floor(numbers) == numbers)).all():

@@ -6,8 +6,15 @@ whole range, never an error: an interval that knows nothing is an honest answer.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
+
+
+@lru_cache(maxsize=64)
+def _deviations(level: float) -> float:
+    """Standard deviations that a normal variable stays within, at this two-sided level."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def wilson(successes: float, n: float, level: float) -> tuple[float, float]:
@@ -32,7 +39,7 @@ def wilson(successes: float, n: float, level: float) -> tuple[float, float]:
     _refuse(successes, n, level)
     if n == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = _deviations(level)
     rate = successes / n
     middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from statistics import median
 
 from assay.errors import BaselineError
@@ -12,6 +13,7 @@ from assay.monitoring.signals import WindowCounts
 DAY = timedelta(days=1)
 
 
+@lru_cache(maxsize=1 << 15)  # a baseline's are asked for at every run
 def instant(text: str) -> datetime:
     """The instant that a window's text names; a text without zone is UTC.
 

@@ -154,7 +154,10 @@ def judge_windows(by: Standard, windows: tuple[WindowCounts, ...], before: Judge
     found = search(by.reference, windows, weight=by.weight[-1], frame=frame) if searching else None
     whole = evidence if found is None else np.concatenate([evidence, found.evidence()[None, :, begin:]])
     after = _walked(by, start.after, whole, counts)
-    watched = tuple(replace(one, at=frame.at, counted=partial(counts_of, one.spec, windows)) for one in start.watched)
+    watched = tuple(
+        Watched(one.spec, one.baseline, frame.at, one.parts, partial(counts_of, one.spec, windows))
+        for one in start.watched
+    )
     openings = after[-1].walked.openings
     named, known = names(found, openings, watched)
     told = {_as_open(one): start.told[_as_open(one)] for one in openings if _as_open(one) in start.told}

@@ -37,7 +37,7 @@ REWOUND: Final = 64
 KEPT: Final = LOOK_BACKS[-1] + REWOUND
 """Windows whose sums are kept."""
 
-_TOGETHER: Final = 256
+_TOGETHER: Final = 512
 """Questions that are weighed together: more hide the price of a call no better."""
 _PART: Final = 128
 """Windows that are added at once."""

@@ -70,9 +70,9 @@ def summarise(
     """
     values: list[dict[str, Interval]] = [{} for _ in windows]
     for one, mine in zip(watched, counts, strict=True):
-        baseline = one.baseline.sum(0)
+        baseline, there = one.baseline.sum(0), np.any(mine, axis=1)
         for k, bins in enumerate(mine):
-            if bins.sum() > 0:
+            if there[k]:
                 values[k].update(figures(one.spec, bins, baseline))
     for k, found in enumerate(_areas({one.spec.name: mine for one, mine in zip(watched, counts, strict=True)})):
         values[k] |= {} if found is None else {AUC: found}

@@ -268,7 +268,9 @@ def _tallied(
 ) -> tuple[tuple[WindowCounts, ...], Tally]:
     """Ask the engine once for all windows, and fold its answer into the bins of the signals; no files have no rows."""
     cuts = sorted({end for span in spans for end in span})
-    questions = tuple(replace(one.question, name=name) for name, one in there.items())
+    questions = tuple(
+        one.question if one.question.name == name else replace(one.question, name=name) for name, one in there.items()
+    )
     query = _query(schema, columns, cuts, questions)
     if files is None:
         tally = Tally((WindowRows(0),) * (len(cuts) - 1), {name: {} for name in there})
@@ -330,12 +332,15 @@ def _add(
     asked: Asked,
     part: Mapping[tuple[int, ...], Sequence[tuple[int, int]]],
 ) -> None:
-    bins = spec.bins
+    bins, name, bin_of = spec.bins, spec.name, asked.bin_of
     for codes, windows in part.items():
-        bin_ = asked.bin_of(codes)
+        bin_ = bin_of(codes)
         if bin_ is not None:
             for place, rows in windows:
-                counts[place].setdefault(spec.name, [0] * bins)[bin_] += rows
+                mine = counts[place].get(name)
+                if mine is None:
+                    mine = counts[place][name] = [0] * bins
+                mine[bin_] += rows
 
 
 def _without_partial(
