@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from assay.artifacts.hashing import Report
@@ -22,7 +23,7 @@ from assay.project.data import sign_lineage
 from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
 from assay.project.stamping import authorities, stamper
-from assay.project.versions import LoggedVersions
+from assay.project.versions import LoggedVersions, never_signed
 from assay.release.store import live_at
 from assay.signing.about import About
 from assay.signing.bundle import Bundle
@@ -230,7 +231,9 @@ def verify_model(
     digests: Literal["fast", "both"] = "fast",
     report: Report | None = None,
 ) -> VerifiedModel:
-    """Verify the bytes of a model where they are deployed; the result is logged when refused and dated always.
+    """Verify the bytes of a model where they are deployed; the result is logged when refused and dated.
+
+    One that was never signed is refused like any other, but nobody is told of it.
 
     Args:
         project: Whose model.
@@ -279,6 +282,10 @@ def verify_model(
             else:
                 checks.could_not_run(project.state, name, "bytes", trouble, now)
             raise trouble from err
+        missing = all(finding.rule == "signature.missing" for finding in err.findings)
+        if missing and live is None and signature is None and never_signed(project, name):  # no bytes were exchanged
+            detail = f"{err.message}; it was never signed: assay sign {quote(name)} --key KEY"
+            raise VerificationError(detail, err.findings) from err
         _remember_refusal(project, name, err, now)
         raise
     except AssayError as err:
@@ -349,7 +356,7 @@ def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now:
 
     live = live_at(project.state, name, now)
     recorded = live.root if live else None
-    if recorded is None and _never_signed(project, name):
+    if recorded is None and never_signed(project, name):
         return ByteFacts(served_roots=tuple(served_roots))
     try:
         verified = verify_model(project, name, now=now)
@@ -371,13 +378,6 @@ def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now:
         live_signed=True,
         live_signer=verified.signer,
         served_roots=tuple(served_roots),
-    )
-
-
-def _never_signed(project: Project, name: str) -> bool:
-    """Whether a model has no signature and never had one: that is no refusal, and nobody need be told."""
-    return not default_signature(project.config.model(name).path).exists() and not project.log.entries(
-        kinds=["model.signed"], subject=name, limit=1
     )
 
 

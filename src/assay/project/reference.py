@@ -22,6 +22,8 @@ from assay.project.project import Project
 from assay.project.validating import framework_of
 from assay.release.store import live_at
 
+MOST_NAMED = 20
+
 
 def reference_table(
     project: Project, name: str, *, now: datetime, known_good: tuple[str, Predictor] | None = None
@@ -37,7 +39,7 @@ def reference_table(
 
     Raises:
         BaselineError: assay.toml names no reference.
-        TableError: It cannot be read.
+        TableError: It cannot be read, or has no column of the time.
         VerificationError: The model that should fill it in is not as signed.
     """
     model = project.config.model(name)
@@ -48,7 +50,14 @@ def reference_table(
     if predictions is None:
         return source
     engine = find_engine("duckdb")
-    if predictions.prediction in engine.columns(source):
+    columns = engine.columns(source)
+    if predictions.time not in columns:  # the commonest slip of a first day: two tables, two names for one thing
+        some = ", ".join(list(columns)[:MOST_NAMED]) + (", …" if len(columns) > MOST_NAMED else "")
+        raise TableError(
+            f"the reference {model.reference} has no column {predictions.time!r}, which [models.{name}.predictions] "
+            f"names as time: a reference calls its columns as the predictions do (it has {some})"
+        )
+    if predictions.prediction in columns:
         return source
     rows = engine.rows(source, time=predictions.time)
     features = [

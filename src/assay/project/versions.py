@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from assay.errors import AssayError, BundleError, ConfigError, VerificationError
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
+from assay.project import checks
 from assay.project.people import signing_identities
 from assay.project.project import Project
 from assay.release import store
 from assay.signing import rollback
 from assay.signing.moment import Moment
 from assay.signing.rollback import Allowed
+from assay.signing.sign import default_signature
 from assay.signing.statement import Envelope
 from assay.signing.store import StoredVersions, read_bounded, write_whole
 
@@ -28,6 +30,22 @@ def statement_place(path: Path) -> Path:
     In the folder it would be a file that nobody signed, which other tools refuse and ours would have to ignore.
     """
     return path.with_name(f"{path.name}.rollback")
+
+
+def never_signed(project: Project, name: str) -> bool:
+    """Whether a model has no signature and nobody here ever saw one: that is no refusal, and nobody need be told.
+
+    A model that was looked at once, wherever it was signed, is not one of them, nor any while the log is broken.
+    """
+    try:
+        known = project.log.entries(kinds=LoggedVersions.KINDS, subject=name, limit=1)
+        stored = StoredVersions(project.state).seen(name)
+        dated = checks.last(project.state, name, {"bytes": timedelta(0)})["bytes"].outcome
+    except AssayError:
+        return False
+    if known or stored is not None or dated is not None:
+        return False
+    return not default_signature(project.config.model(name).path).exists()
 
 
 class LoggedVersions:

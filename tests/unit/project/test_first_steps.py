@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
-from tests.small_project import ROWS_A_DAY, TODAY, Small, build
-from tests.unit.cli.prompt import typed
+from tests.small_project import RELEASE, ROWS_A_DAY, TODAY, Small, build
+from tests.unit.cli.prompt import NOW, clock_from, typed
 
 from assay.diagnosis.case import Case
 from assay.diagnosis.diagnose import diagnose
 from assay.diagnosis.verdict import Diagnosis
+from assay.errors import TableError, VerificationError
 from assay.project import integrity
+from assay.project.checks import last
 from assay.project.watching import diagnose_model, learn_baseline
+from assay.signing.sign import sign
 
 DAY = timedelta(days=1)
 
@@ -41,6 +46,47 @@ def test_a_model_that_was_never_signed_is_not_called_tampered_with(tmp_path: Pat
     small = build(tmp_path)
     assert integrity.byte_facts(small.project, "spam", served_roots=(), now=TODAY).refused is False
     assert small.project.log.entries(kinds=["verify.refused"]) == []
+
+
+def test_verifying_what_was_never_signed_is_refused_and_pages_nobody(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    for _ in range(2):  # the first look leaves nothing behind that would make the second one an alarm
+        with pytest.raises(VerificationError, match=r"it was never signed: assay sign spam --key KEY"):
+            integrity.verify_model(small.project, "spam", now=TODAY)
+    assert small.project.log.entries(kinds=["verify.refused"]) == []
+    assert last(small.project.state, "spam", {"bytes": DAY})["bytes"].outcome is None
+
+
+def test_a_signature_made_elsewhere_that_was_seen_here_once_and_is_gone_is_told(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    sign(small.model, small.keys[RELEASE], now=TODAY)  # by path: the log of the project knows nothing of it
+    integrity.verify_model(small.project, "spam", now=TODAY)
+    (small.model / "model.sig").unlink()
+    with pytest.raises(VerificationError) as caught:
+        integrity.verify_model(small.project, "spam", now=TODAY)
+    assert "never signed" not in caught.value.message
+    assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
+
+
+def test_a_signature_that_was_taken_away_before_anybody_looked_is_told(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    small.sign()
+    (small.model / "model.sig").unlink()
+    with pytest.raises(VerificationError) as caught:
+        integrity.verify_model(small.project, "spam", now=TODAY)
+    assert "never signed" not in caught.value.message
+    assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
+
+
+def test_a_reference_that_calls_its_time_otherwise_is_named_with_its_columns(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    place = tmp_path / "data" / "reference.parquet"
+    table = pa.parquet.read_table(place)
+    pa.parquet.write_table(
+        table.rename_columns(["when" if one == "ts" else one for one in table.column_names]), place
+    )
+    with pytest.raises(TableError, match=r"the reference .*reference\.parquet has no column 'ts', which .* when"):
+        learn_baseline(small.project, "spam", now=TODAY)
 
 
 def test_a_signature_that_was_taken_away_is_still_a_refusal(tmp_path: Path) -> None:
@@ -82,12 +128,13 @@ def test_rows_from_before_the_first_deployment_are_not_judged_and_that_is_said(a
 def test_a_name_means_the_model_also_where_its_folder_has_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = build(tmp_path, today=datetime.now(UTC))  # the command reads the clock
+    small = build(tmp_path)
     shutil.move(small.model, tmp_path / "spam")
     path = tmp_path / "assay.toml"
     path.write_text(path.read_text().replace('path = "models/spam"', 'path = "spam"'))
     monkeypatch.chdir(tmp_path)
-    said = typed("sign", "spam", "--key", "keys/release.pem")
+    with clock_from(NOW):
+        said = typed("sign", "spam", "--key", "keys/release.pem")
     assert said.code == 0
     assert "known good" in said.out
     assert "signed by path" not in said.out
