@@ -82,9 +82,7 @@ def test_a_reference_that_calls_its_time_otherwise_is_named_with_its_columns(tmp
     small = build(tmp_path)
     place = tmp_path / "data" / "reference.parquet"
     table = pa.parquet.read_table(place)
-    pa.parquet.write_table(
-        table.rename_columns(["when" if one == "ts" else one for one in table.column_names]), place
-    )
+    pa.parquet.write_table(table.rename_columns(["when" if one == "ts" else one for one in table.column_names]), place)
     with pytest.raises(TableError, match=r"the reference .*reference\.parquet has no column 'ts', which .* when"):
         learn_baseline(small.project, "spam", now=TODAY)
 
