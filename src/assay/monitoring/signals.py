@@ -79,6 +79,7 @@ class SignalSpec:
         span: Where the mean of an ordered signal is judged: the range its values are clipped to, in its unit.
         tolerance: How much that mean may move without mattering, in its unit. Then the mean alone is judged.
         axes: The columns of ``cells``.
+        bins: How many counts a window has for this signal.
     """
 
     name: str
@@ -94,6 +95,7 @@ class SignalSpec:
     span: tuple[float, float] | None = None
     tolerance: float | None = None
     axes: tuple[Axis, ...] = ()
+    bins: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -114,6 +116,9 @@ class SignalSpec:
             raise ValueError(f"signal {self.name}: a span goes from a finite number to a larger one")
         if self.tolerance is not None and not (self.span is not None and 0 <= self.tolerance < math.inf):
             raise ValueError(f"signal {self.name}: a tolerance is at least 0, and of a mean that is judged")
+        bins = {"ordered": len(self.edges) + 1, "values": len(self.values) + 1, "rate": 2, "volume": 1}
+        cells = 2 * math.prod(len(axis.levels) for axis in self.axes)
+        object.__setattr__(self, "bins", bins.get(self.kind, cells))
 
     @property
     def subject(self) -> str:
@@ -122,13 +127,6 @@ class SignalSpec:
             return worded(self.of)
         whole = self.family in {"errors", "classes", "slices"} or self.kind == "rate"
         return self.name if whole else self.column or self.name
-
-    @property
-    def bins(self) -> int:
-        """How many counts a window has for this signal."""
-        if self.kind == "cells":
-            return 2 * math.prod(len(axis.levels) for axis in self.axes)
-        return {"ordered": len(self.edges) + 1, "values": len(self.values) + 1, "rate": 2, "volume": 1}[self.kind]
 
     def to_json(self) -> dict[str, object]:
         """The signal as JSON types; `SignalSpec.parse` reads it back."""
@@ -203,7 +201,7 @@ class WindowCounts:
     counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.rows < 0 or any(n < 0 for c in self.counts.values() for n in c):
+        if self.rows < 0 or any(min(c, default=0) < 0 for c in self.counts.values()):
             raise ValueError(f"window {self.start}: counts cannot be negative")
 
     def to_json(self) -> dict[str, object]:
@@ -225,7 +223,7 @@ class WindowCounts:
                 start=str(raw["start"]),
                 end=str(raw["end"]),
                 rows=int(cast("int", raw["rows"])),
-                counts={str(name): tuple(int(n) for n in c) for name, c in counts.items()},
+                counts={str(name): tuple(map(int, c)) for name, c in counts.items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise BaselineError(f"a stored window is malformed: {err}") from err

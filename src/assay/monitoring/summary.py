@@ -70,9 +70,9 @@ def summarise(
     """
     values: list[dict[str, Interval]] = [{} for _ in windows]
     for one, mine in zip(watched, counts, strict=True):
-        baseline, there = one.baseline.sum(0), np.any(mine, axis=1)
+        baseline = one.baseline.sum(0)
         for k, bins in enumerate(mine):
-            if there[k]:
+            if bins.any():
                 values[k].update(figures(one.spec, bins, baseline))
     for k, found in enumerate(_areas({one.spec.name: mine for one, mine in zip(watched, counts, strict=True)})):
         values[k] |= {} if found is None else {AUC: found}

@@ -7,7 +7,7 @@ A window is a span of time, ``1d``, aligned to UTC (to Monday when it is whole w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, repeat, takewhile
@@ -210,6 +210,7 @@ def _live(
     looks: Sequence[Look | None] = [None] * len(spans)
     if each is not None and settled is not None:
         still = [settled.still(name, mine) for name, mine in zip(names, each, strict=True)]
+        still = [*map(_same, still, known), *still[len(known) :]]
         looks = [one.look if one is not None else None for one in still]
     if each is not None and settled is not None and known and sum(one.rows for one in known) <= MOST_IDS:
         oddities, looks = looker.by_windows(each, looks, [one is not None for one in still])
@@ -240,6 +241,13 @@ def _live(
         seen = (replace(one, look=look) for one, look in zip(done, looks, strict=True))
         kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)), looker.met)
     return Counted(found, (*findings, *told), kept)
+
+
+def _same(one: Settled | None, known: WindowCounts) -> Settled | None:
+    """With the window that is known, where it is the same: one object is compared with itself at once."""
+    if one is None or one.window is known or one.window != known:
+        return one
+    return replace(one, window=known)
 
 
 def _summed(odd: Sequence[Odd]) -> Odd:
@@ -308,8 +316,9 @@ def _fold(
             if id(answer) not in cells:
                 cells[id(answer)] = _cells(answer)
             parts = cells[id(answer)]
-            for part in parts.values() if asked.within is None else [parts.get(asked.within, {})]:
-                _add(counts, spec, asked, part)
+            some = parts.values() if asked.within is None else [parts.get(asked.within, {})]
+            for place, bins in _added(spec, asked, some).items():
+                counts[place][spec.name] = bins
         elif spec.kind == "rate" and spec.name.endswith(":null") and spec.column not in columns:
             for place, window in enumerate(tally.windows):  # a column that is gone is null in every row
                 if window.rows:
@@ -320,27 +329,33 @@ def _fold(
 def _cells(answer: Mapping[tuple[int, ...], int]) -> Cells:
     """Rows by all codes but the last, then by all codes, then by window: many signals share one answer."""
     found: Cells = {}
-    for (place, *codes), rows in answer.items():
-        key = tuple(codes)
-        found.setdefault(key[:-1], {}).setdefault(key, []).append((place, rows))
+    for key, rows in answer.items():
+        codes = key[1:]
+        part = found.get(key[1:-1])
+        if part is None:
+            part = found[key[1:-1]] = {}
+        if codes in part:
+            part[codes].append((key[0], rows))
+        else:
+            part[codes] = [(key[0], rows)]
     return found
 
 
-def _add(
-    counts: Sequence[dict[str, list[int]]],
-    spec: SignalSpec,
-    asked: Asked,
-    part: Mapping[tuple[int, ...], Sequence[tuple[int, int]]],
-) -> None:
-    bins, name, bin_of = spec.bins, spec.name, asked.bin_of
-    for codes, windows in part.items():
-        bin_ = bin_of(codes)
-        if bin_ is not None:
-            for place, rows in windows:
-                mine = counts[place].get(name)
-                if mine is None:
-                    mine = counts[place][name] = [0] * bins
-                mine[bin_] += rows
+def _added(
+    spec: SignalSpec, asked: Asked, parts: Iterable[Mapping[tuple[int, ...], Sequence[tuple[int, int]]]]
+) -> dict[int, list[int]]:
+    """The bins of a signal, by window."""
+    found: dict[int, list[int]] = {}
+    size, bin_of = spec.bins, asked.bin_of
+    for part in parts:
+        for codes, windows in part.items():
+            bin_ = bin_of(codes)
+            if bin_ is not None:
+                for place, rows in windows:
+                    if place not in found:
+                        found[place] = [0] * size
+                    found[place][bin_] += rows
+    return found
 
 
 def _without_partial(
