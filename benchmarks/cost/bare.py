@@ -25,12 +25,15 @@ def tree(x: str, edges: Sequence[float], low: int, high: int) -> str:
     )
 
 
-def query(known: dict[str, dict[str, list[float]]], table: str, first: str) -> str:
-    """One scan, one grouping set for every column."""
+DAY_US = 86_400_000_000
+
+
+def query(known: dict[str, dict[str, list[float]]], table: str, first: str, width_us: int = DAY_US) -> str:
+    """One scan, one grouping set for every column; windows last ``width_us`` microseconds."""
     bins = [f"{tree(column, edges, 0, len(edges))} AS {column}" for column, edges in known["edges"].items()]
     bins += list(known["values"])
     names = [*known["edges"], *known["values"]]
-    window = f"(epoch_us(ts) - epoch_us(TIMESTAMP '{first}')) // 86400000000 AS w"
+    window = f"(epoch_us(ts) - epoch_us(TIMESTAMP '{first}')) // {width_us} AS w"
     sets = ", ".join(f"(w, {name})" for name in names)
     return (
         f"SELECT w, {', '.join(names)}, count(*) FROM (SELECT {window}, {', '.join(bins)} "

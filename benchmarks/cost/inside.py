@@ -81,8 +81,13 @@ def further(folder: str, windows: str) -> dict[str, object]:
     """Milliseconds that a monitor run takes in an open process when one more window of 1,000 rows is there.
 
     ``engine_ms``: of the processors' time, what the engine took. ``second_ms``: the second run of the process, which
-    looks at each of the newest windows by itself, once.
+    looks at each of the newest windows by itself, once. ``bare_ms``: the bare query over the same window, edges known,
+    on a connection that is open, with one thread: more cost more.
     """
+    import bare
+    import duckdb
+    from run import edges
+
     from assay.monitoring.run import run
     from assay.monitoring.store import save_baseline
     from assay.storage.database import open_state
@@ -98,8 +103,10 @@ def further(folder: str, windows: str) -> dict[str, object]:
     learned = Baseline.learn(engine, Source((str(reference),)), schema(known), window="1h", now=NOW)
     save_baseline(state, "model", learned)
     start = datetime.fromisoformat(live.first).replace(tzinfo=UTC)
-    walls, times, engines = [], [], []
+    walls, times, engines, bares = [], [], [], []
     spent = _timed(type(engine))
+    bins = json.loads(edges(known, reference, {}, here / "edges.json").read_text())
+    connection = duckdb.connect(config={"threads": 1})
     for place, file in enumerate(files[: BEFORE + number], start=1):
         to = here / "live" / file.relative_to(here / "all")
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +123,16 @@ def further(folder: str, windows: str) -> dict[str, object]:
             walls.append(1000 * wall)
             times.append(1000 * cpu)
             engines.append(1000 * (spent[0] - before))
+            used = time.process_time()
+            connection.execute(bare.query(bins, str(to), live.first, bare.DAY_US // 24)).fetchall()
+            bares.append(1000 * (time.process_time() - used))
     return {
         "signals": len(learned.specs),
         "wall_ms": statistics.median(walls),
         "cpu_ms": statistics.median(times),
         "engine_ms": statistics.median(engines),
         "second_ms": times[0],
+        "bare_ms": statistics.median(bares),
     }
 
 

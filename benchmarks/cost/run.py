@@ -189,6 +189,7 @@ def a_further_window(sizes: Sizes, folder: Path) -> list[tuple[str, float, float
         ),
         ("assay, a monitor run in an open process", said["cpu_ms"], said["wall_ms"]),
         ("of that, reading and counting by the engine", said["engine_ms"], None),
+        ("the bare query over the same window, in an open process", said["bare_ms"], None),
         ("assay, the second run of a process, which looks at each of 32 windows by itself", said["second_ms"], None),
     ]
     for peer in sizes.peers:
