@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.authority import Authority, pem
 
-# Without `certs`: with it OpenSSL 3.0 writes a set out of order, which a strict reader refuses.
+# Without `certs`: with it OpenSSL writes the certificates unsorted, see tests/unit/signing/test_unordered.py.
 CONFIG = """\
 [tsa]
 default_tsa = here

@@ -23,6 +23,7 @@ from assay.keys.der import DAMAGED
 from assay.keys.x509 import check_timestamper
 from assay.signing.bundle import Bundle
 from assay.signing.moment import CLOCK_SKEW, Moment
+from assay.signing.unordered import in_order
 
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
@@ -160,7 +161,7 @@ def parse(token: bytes) -> TimeStampResponse:
     """
     rfc3161 = _package()
     with _reading():
-        answer: TimeStampResponse = rfc3161.decode_timestamp_response(token)
+        answer: TimeStampResponse = rfc3161.decode_timestamp_response(in_order(token))
         if answer.status != rfc3161.PKIStatus.GRANTED:
             said = "; ".join(answer.status_string) or f"status {answer.status}"
             raise _refused("malformed", f"the authority granted no timestamp ({said[:200]!r})")
