@@ -219,6 +219,6 @@ def _say(name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: S
         f"{budget.windows_per_alarm:,.0f} windows is to be expected{_floors(budget.floors)}"
     )
     if alarms:
-        rows = [(a.window[:10], a.since[:10], a.signal, f"{a.size:+.3f}", a.detail) for a in alarms]
-        print_table(("window", "since", "signal", "change", "what was seen"), rows)
+        rows = [(a.window[:10], a.since[:10], a.signal, a.detail) for a in alarms]  # by how much, the sentence says
+        print_table(("window", "since", "signal", "what was seen"), rows)
     print_findings(findings)

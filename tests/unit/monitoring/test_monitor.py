@@ -8,6 +8,7 @@ import pytest
 from tests.unit.monitoring.drifting import Change, DriftingStream, Normal
 
 from assay.errors import BaselineError, ConfigError
+from assay.monitoring.detectors.rate import Rate
 from assay.monitoring.floors import SENSITIVE, Floors
 from assay.monitoring.monitor import evaluate
 from assay.monitoring.signals import SignalSpec, WindowCounts
@@ -131,8 +132,25 @@ def test_it_says_who_since_when_and_how_big() -> None:
     assert alarm.baseline_size == pytest.approx(0.05, abs=0.005)
     assert (alarm.direction, alarm.family, alarm.slice, alarm.until) == ("up", "errors", None, None)
     assert alarm.log_e > 0
-    assert alarm.detail.startswith("error, wrong answers: ")
+    assert alarm.detail.startswith("wrong answers: ")
     assert f"{100 * alarm.size:+.2f} points" in alarm.detail
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (SignalSpec("error", "errors", "rate", "y"), "wrong answers"),
+        (SignalSpec("accuracy:class=a", "classes", "rate", "y", values=("a",)), "wrong answers where class=a"),
+        (SignalSpec("accuracy:slice:s=a&t=b", "slices", "rate", "s"), "wrong answers where s=a&t=b"),
+        (
+            SignalSpec("accuracy:slice:s=a", "slices", "rate", "s", edges=(3.0,)),
+            "larger errors than nearly all where s=a",
+        ),
+        (SignalSpec("failures", "service", "rate", ""), "failures"),
+    ],
+)
+def test_what_rises_where_accuracy_falls_is_called_by_its_name(spec: SignalSpec, words: str) -> None:
+    assert {question.label for question in Rate().questions(spec)} == {words}
 
 
 def test_an_alarm_ends_when_the_stream_is_as_before() -> None:

@@ -25,7 +25,7 @@ class Rate:
 
     def questions(self, spec: SignalSpec) -> tuple[Question, ...]:
         """One per harmful direction."""
-        label = f"{spec.name}, wrong answers" if spec.family in ("errors", "classes", "slices") else spec.name
+        label = _said(spec)
         asked = (Question(label, (1,), "up"), Question(label, (1,), "down"))
         return tuple(q for q in asked if spec.sides in ("both", q.side))
 
@@ -37,6 +37,15 @@ class Rate:
         """Judge by the floor of rates."""
         floor = floor_of(view.natural, view.floors)
         return watch(view, self.questions(view.spec), self.tally(view.spec, view.counts), floor)
+
+
+def _said(spec: SignalSpec) -> str:
+    """What is counted, in words: a signal called accuracy counts the answers that were not."""
+    if spec.family not in ("errors", "classes", "slices"):
+        return spec.name
+    what = "larger errors than nearly all" if spec.edges else "wrong answers"  # a regression's, beyond the p95
+    where = spec.name.removeprefix("accuracy:").removeprefix("slice:")
+    return what if spec.name == "error" else f"{what} where {where}"
 
 
 def floor_of(natural: Natural, floors: Floors) -> Floats:
