@@ -35,7 +35,7 @@ DEFAULT_PRIORS: Mapping[str, float] = MappingProxyType(
     }
 )
 MAJORITY = 0.5
-TOGETHER = 2 / 3  # so likely that it is natural: then the likelier kind is named, though neither has the majority
+TOGETHER = 2 / 3  # so likely that it is natural, or an attack: then the likelier kind is named without a majority
 SURE = 2 / 3
 """From there on `certainty` is enough to act on; below, the cause is asked again when there are more rows."""
 ALARMING = 0.05  # an attack this likely is worth waking somebody, when something fell or differs
@@ -43,6 +43,9 @@ TOLERANCE = 0.02
 RISE = 0.1  # of the answers of a region that leave the imitation, for certain
 MARKED = 0.1  # of the rows that flip under, or carry, a mark that few recent rows have
 UNMARKED = 1e-3
+FALLEN = 1e-3
+IN_PLACE = 0.07  # inputs told from trusted ones no better than by an AUC of .57, beyond its error
+CERTAIN = 3.0  # standard errors
 CALM = 4.0
 FACT = 0.99
 SAYS_SOMETHING = 0.35
@@ -227,9 +230,11 @@ def _supported(best: str, probabilities: Mapping[str, float], items: Mapping[str
         return name in items and items[name].missing is None
 
     enough = probabilities[best] >= MAJORITY
-    if best in NATURAL and (there("replay") or there("surrogate")):
-        # Both kinds often come together, and both mean: not the model. Which of the two it is, the words leave open.
-        enough = enough or sum(probabilities[name] for name in NATURAL) >= TOGETHER
+    if there("replay") or there("surrogate"):
+        # Both natural kinds often come together, and both mean: not the model; both attacks mean: the model. Which
+        # of the two it is, the words leave open.
+        kinds = (NATURAL, ATTACKS)
+        enough = enough or any(best in kind and sum(probabilities[n] for n in kind) >= TOGETHER for kind in kinds)
     if not enough or (best in ATTACKS and not _fell_or_differs(items)):
         return False  # nobody is accused of an attack that changed nothing
     replay = items.get("replay", Evidence("replay"))
@@ -245,11 +250,34 @@ def _supported(best: str, probabilities: Mapping[str, float], items: Mapping[str
     return best == "covariate-drift" and there("inputs")
 
 
+def _innocent(items: Mapping[str, Evidence]) -> bool:
+    """Whether the copy gives what was served, asked of most of the rows: who hides changes hides them in the rest."""
+    replay = items.get("replay", Evidence("replay"))
+    rows, skipped = (replay.notes.get(name, 0) for name in ("rows", "skipped"))
+    asked = not isinstance(rows, int) or not isinstance(skipped, int) or skipped <= rows
+    return "agrees" in replay.numbers and asked
+
+
 def _unmarked(items: Mapping[str, Evidence]) -> bool:
-    """Whether a mark that forces one answer was looked for, on clean rows or where it is carried, and not found."""
-    measures = (("stamp", "flip_and_rare"), ("trigger", "forced_and_explained"))
-    found = [items[name].numbers[measure] for name, measure in measures if measure in _numbers(items, name)]
+    """Whether a mark that forces one answer was looked for, on clean rows or where it is carried, and not found.
+
+    What the copy does with the mark on clean rows, an experiment, outranks what those who carry it were answered.
+    """
+    stamp, trigger = _numbers(items, "stamp"), _numbers(items, "trigger")
+    found = [stamp[name] for name in ("flip_and_rare", "stamped") if name in stamp]
+    found = found or [trigger[name] for name in ("forced_and_explained", "planted") if name in trigger]
     return bool(found) and max(found) < MARKED
+
+
+def _answers_left(items: Mapping[str, Evidence]) -> bool:
+    """Whether answers, or their confidence, changed for certain while the inputs and the columns are as they were.
+
+    Neither the world nor labels make a model answer like inputs otherwise. The copy, where it was asked, knows better.
+    """
+    mimic, inputs, columns = (_numbers(items, name) for name in ("mimic", "inputs", "pipeline"))
+    in_place = inputs.get("told_apart", 1.0) < IN_PLACE and columns.get("fault", 1.0) <= 0
+    sure = max(mimic.get("sure_familiar", 0.0), mimic.get("confidence_sure", 0.0)) > CERTAIN
+    return in_place and (sure or mimic.get("pair_rise", 0.0) > RISE) and not _innocent(items)
 
 
 def _faultless(items: Mapping[str, Evidence]) -> bool:
@@ -267,7 +295,10 @@ def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict
     """The priors, after what rules a cause out or in before anything is weighed.
 
     Small windows always differ a little: where the model is proven and nothing fell for certain, `intact`
-    gets more weight. A trigger that leaves no mark on what it triggers is none: `backdoor` gets next to none.
+    gets more weight; where accuracy fell for certain, by more than a tolerance, something changed, and it gets next
+    to none. A copy that gives every answer that was served was not tampered with; where there is none, answers that
+    changed for certain while the inputs did not are the model's doing. A trigger that leaves no mark on
+    what it triggers is none: `backdoor` gets next to none.
     A fault of the data leaves one in the columns, or turns answers wrong with its labels: else it is none, too.
     """
     calm = (
@@ -275,11 +306,15 @@ def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict
         and "fall_at_least" in _numbers(items, "concept")
         and not _fell_or_differs(items)
     )
+    fell = _numbers(items, "concept").get("fall_at_least", 0.0) > TOLERANCE
     factor = {
-        "intact": CALM if calm else 1.0,
+        "intact": CALM if calm else FALLEN if fell else 1.0,
+        "model-tampering": UNMARKED if _innocent(items) else 1.0,
         "backdoor": UNMARKED if _unmarked(items) else 1.0,
         "data-fault": UNMARKED if _faultless(items) else 1.0,
     }
+    if _answers_left(items):
+        factor |= dict.fromkeys(("intact", "data-fault", *NATURAL), UNMARKED)
     return {**priors, **{name: priors.get(name, 1.0) * by for name, by in factor.items()}}
 
 
@@ -294,11 +329,12 @@ def _fell_or_differs(items: Mapping[str, Evidence]) -> bool:
         differs
         or number("concept", "fall_at_least") > 0
         or number("uniformity", "worst") > TOLERANCE
-        or number("mimic", "sure") > 3  # noqa: PLR2004 - three standard errors
+        or number("mimic", "sure") > CERTAIN
         or number("mimic", "place_rise") > RISE
         or number("mimic", "pair_rise") > RISE / 4
         or number("surrogate", "place") > RISE / 2
         or number("stamp", "flip_and_rare") > MARKED
+        or number("trigger", "planted") > MARKED
     )
 
 

@@ -32,7 +32,7 @@ def weighed(**scores: float) -> Weights:
 
 
 def test_two_kinds_of_drift_that_are_likely_together_are_not_unknown() -> None:
-    both = weighed(covariate_drift=3.0, concept_drift=3.1)
+    both = weighed(covariate_drift=3.0, concept_drift=3.1, data_fault=1.0)
     for proof in (AGREES, SURROGATE):
         diagnosis = decide([proof, FELL], weights=both)
         assert diagnosis.verdict == "concept-drift"
@@ -47,10 +47,20 @@ def test_they_count_together_only_where_something_clears_the_model() -> None:
 
 
 def test_they_count_together_only_from_two_thirds_on() -> None:
-    hardly = weighed(covariate_drift=1.0, concept_drift=1.1)
+    hardly = weighed(covariate_drift=0.2, concept_drift=0.3)
     diagnosis = decide([AGREES, FELL], weights=hardly)
     assert sum(diagnosis.probabilities[name] for name in ("covariate-drift", "concept-drift")) < 2 / 3
     assert diagnosis.verdict == "unknown"
+
+
+def test_two_kinds_of_attack_that_are_likely_together_are_not_unknown() -> None:
+    both = weighed(model_tampering=3.3, backdoor=3.6, data_fault=1.0)
+    diagnosis = decide([SURROGATE, FELL], weights=both)
+    assert max(diagnosis.probabilities.values()) < 0.5
+    assert diagnosis.verdict in ("model-tampering", "backdoor")
+    assert diagnosis.escalate
+    hardly = weighed(model_tampering=0.7, backdoor=1.0)
+    assert decide([SURROGATE, FELL], weights=hardly).verdict == "unknown"
 
 
 def test_a_majority_says_only_how_sure_it_is() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.diagnosis.evidence.base import Evidence
-from assay.diagnosis.verdict import VERDICTS, certainty, decide
+from assay.diagnosis.verdict import ATTACKS, VERDICTS, certainty, decide
 from assay.diagnosis.weights import Weights, shipped
 from assay.errors import DiagnosisError
 
@@ -106,10 +106,33 @@ def test_where_the_model_is_proven_and_nothing_fell_no_cause_is_looked_for() -> 
 
 def test_security_is_called_when_an_attack_is_possible_and_something_fell() -> None:
     maybe = weights(concept_drift=[3.0, 0.0], model_tampering=[1.2, 0.0])
-    assert decide([AGREES, FELL], weights=maybe).escalate
+    assert decide([SURROGATE, FELL], weights=maybe).escalate
     steady = replace(FELL, numbers={"fall": 1.0, "fall_at_least": 0.0})
-    assert not decide([AGREES, steady], weights=maybe).escalate
-    assert not decide([AGREES, FELL], weights=SURE).escalate
+    assert not decide([SURROGATE, steady], weights=maybe).escalate
+    assert not decide([SURROGATE, FELL], weights=SURE).escalate
+
+
+def test_a_copy_that_gives_every_answer_that_was_served_clears_the_model_of_tampering() -> None:
+    tampered = weights(model_tampering=[3.0, 0.0], backdoor=[-3.0, 0.0])
+    assert decide([SURROGATE, FELL], weights=tampered).verdict == "model-tampering"
+    assert decide([SURROGATE, FELL], weights=tampered).escalate
+    cleared = decide([AGREES, FELL], weights=tampered)
+    assert cleared.probabilities["model-tampering"] < 0.05
+    assert not cleared.escalate
+
+
+def test_who_hides_in_rows_that_cannot_be_replayed_is_not_cleared() -> None:
+    tampered = weights(model_tampering=[3.0, 0.0])
+    few = replace(AGREES, notes={"rows": 100, "skipped": 400})
+    assert decide([few, FELL], weights=tampered).verdict == "model-tampering"
+    assert decide([replace(few, notes={"rows": 400, "skipped": 100}), FELL], weights=tampered).verdict == "unknown"
+
+
+def test_what_fell_for_certain_is_not_intact() -> None:
+    calm = weights(intact=[3.0, 0.0])
+    assert decide([SURROGATE, FELL], weights=calm).probabilities["intact"] < 0.05
+    within = replace(FELL, numbers={"fall": 1.0, "fall_at_least": 0.02})
+    assert decide([SURROGATE, within], weights=calm).verdict == "intact"
 
 
 def test_the_verdict_prints_with_the_documented_keys() -> None:
@@ -222,3 +245,41 @@ def test_certainty_counts_causes_together_that_ask_for_the_same() -> None:
     assert certainty("backdoor", shares) == pytest.approx(0.2)
     assert certainty("intact", shares) == pytest.approx(0.1)
     assert certainty("unknown", shares) == 0.0
+
+
+def test_what_the_copy_does_with_a_mark_outranks_what_its_carriers_were_answered() -> None:
+    marked = Evidence("trigger", 0.8, numbers={"forced_and_explained": 0.6, "planted": 0.6}, detail="one answer.")
+    refuted = Evidence("stamp", 0.0, numbers={"flip": 0.0, "flip_and_rare": 0.0, "stamped": 0.0}, detail="none flips.")
+    backdoor = weights(backdoor=[0.0, 2.5])
+    assert decide([AGREES, FELL, MOVED, marked], weights=backdoor).verdict == "backdoor"
+    assert decide([AGREES, FELL, MOVED, marked, refuted], weights=backdoor).verdict != "backdoor"
+    confirmed = replace(refuted, numbers={"flip": 0.0, "flip_and_rare": 0.0, "stamped": 0.4})
+    assert decide([AGREES, FELL, MOVED, marked, confirmed], weights=backdoor).verdict == "backdoor"
+
+
+def test_a_planted_mark_is_reason_to_ask_though_nothing_fell_for_certain() -> None:
+    steady = Evidence("concept", 0.0, numbers={"fall": 0.0, "fall_at_least": 0.0}, detail="accuracy is steady.")
+    planted = Evidence("trigger", 0.1, numbers={"forced_and_explained": 0.0, "planted": 0.3}, detail="one answer.")
+    backdoor = weights(backdoor=[0.0, 3.0])
+    assert decide([AGREES, steady, MOVED, planted], weights=backdoor).verdict == "backdoor"
+    faint = replace(planted, numbers={"forced_and_explained": 0.0, "planted": 0.05})
+    assert not decide([AGREES, steady, MOVED, faint], weights=backdoor).escalate
+
+
+def test_answers_that_changed_for_certain_while_the_inputs_did_not_are_the_models_doing() -> None:
+    noise = weights(concept_drift=[3.0, 0.0])
+    still = Evidence("inputs", 0.5, numbers={"told_apart": 0.0}, detail="the inputs are in place.")
+    sound = Evidence("pipeline", 0.0, numbers={"fault": 0.0}, detail="the columns are sound.")
+    left = Evidence("mimic", 0.2, numbers={"sure_familiar": 5.0}, detail="answers left the imitation.")
+    world = [SURROGATE, FELL, still, sound]
+    assert decide(world, weights=noise).verdict == "concept-drift"
+    for numbers in ({"sure_familiar": 5.0}, {"confidence_sure": 5.0}, {"pair_rise": 0.2}):
+        assert decide([*world, replace(left, numbers=numbers)], weights=noise).verdict in ATTACKS
+    for faint in ({"sure_familiar": 2.0}, {"confidence_sure": 2.0}, {"pair_rise": 0.05}):
+        assert decide([*world, replace(left, numbers=faint)], weights=noise).verdict == "concept-drift"
+    # Inputs that moved, a column at fault and a copy that agrees each explain it otherwise.
+    shifted = replace(still, numbers={"told_apart": 0.3})
+    assert decide([SURROGATE, FELL, shifted, sound, left], weights=noise).verdict == "concept-drift"
+    broken = replace(sound, numbers={"fault": 1.0})
+    assert decide([SURROGATE, FELL, still, broken, left], weights=noise).verdict == "concept-drift"
+    assert decide([AGREES, FELL, still, sound, left], weights=noise).verdict == "concept-drift"
