@@ -24,6 +24,8 @@ from assay.diagnosis.evidence.shelf import EVIDENCE, gatherers
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[1] / "src" / "assay" / "diagnosis"
 SHARED = ("columns", "comparison", "frames", "learners", "matching", "slices")
+BESIDE = {"replay": ("replaying",), "stamp": ("marks",), "trigger": ("marks",)}
+NOTED = ("scope", "silent", "hard", "varies", "rows", "skipped")  # what the verdict reads beside the measures
 Job = tuple[str, str, str, int]
 
 
@@ -42,7 +44,7 @@ def digest_of(scenario: str, gatherer: str) -> str:
     """What a piece of evidence of a scenario was made by."""
     own = Path(str(getsourcefile(SCENARIOS[scenario][0])))
     module = EVIDENCE[gatherer].split(":")[0].rsplit(".", 1)[1]
-    shared = [PACKAGE / f"{name}.py" for name in (*SHARED, *(("replaying",) if gatherer == "replay" else ()))]
+    shared = [PACKAGE / f"{name}.py" for name in (*SHARED, *BESIDE.get(gatherer, ()))]
     return _digest(HERE / "worlds.py", HERE / "datasets.py", own, *shared, PACKAGE / "evidence" / f"{module}.py")
 
 
@@ -73,9 +75,9 @@ def gather(job: Job, wanted: tuple[str, ...]) -> dict[str, object]:
             "numbers": dict(e.numbers),
             "missing": e.missing,
             "decides": e.decides,
-            "notes": {k: v for k, v in e.notes.items() if k in ("scope", "silent", "hard", "varies")},
+            "notes": {k: v for k, v in e.notes.items() if k in NOTED},
         }
-    return {"job": list(job), "items": items, "whole": len(wanted) == len(EVIDENCE)}
+    return {"job": list(job), "items": items}
 
 
 def collect(wanted: Sequence[Job], processes: int, file: Path | None = None) -> list[dict]:
@@ -87,9 +89,7 @@ def collect(wanted: Sequence[Job], processes: int, file: Path | None = None) -> 
         job = tuple(record["job"])
         if job in held:
             record["items"] = held[job]["items"] | record["items"]
-            record["seconds"] = held[job]["seconds"]
-        if record.pop("whole"):
-            record["seconds"] = sum(item["seconds"] for item in record["items"].values())
+        record["seconds"] = sum(item["seconds"] for item in record["items"].values())
         held[job] = record
     todo = []
     for job in wanted:

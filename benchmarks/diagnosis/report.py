@@ -37,6 +37,24 @@ GOALS = (
     ("called attack where copy and labels are withheld", "no labels, no copy", "called_tampering", "<=", 0.02),
     ("a cause named, all evidence", "all", "named", ">=", 0.8),
 )
+# Never fitted on. What the missed attacks of the first lacked was looked into; nobody saw the second before the
+# evidence, the rules and the weights were what they are.
+FURTHER = {
+    "seen": (
+        "Cases never fitted on, but looked at",
+        (
+            "(other rows, models and sizes), by the weights that had not seen their data set. Why attacks among them "
+            "were missed was looked into once, so they are no longer impartial"
+        ),
+    ),
+    "fresh": (
+        "Cases nobody had seen",
+        (
+            "(other rows, models and sizes), made after the evidence and the rules were shaped, by the weights that "
+            "had not seen their data set"
+        ),
+    ),
+}
 
 
 def row(*cells: object) -> str:
@@ -66,17 +84,11 @@ def report(results: dict[str, dict], extra: dict[str, dict], made: dict[str, obj
         *header("evidence", *COLUMNS.values()),
     ]
     lines += [row(mask, *(f"{results[mask]['figures'][key]:.1%}" for key in COLUMNS)) for mask in MASKS]
-    if "fresh" in extra:
-        lines += ["", "## Cases nobody had seen", ""]
-        lines += [
-            (
-                f"{extra['fresh']['all']['cases']} further cases (other rows, models and sizes), made after the "
-                "evidence was shaped, by the weights that had not seen their data set:"
-            ),
-            "",
-            *header("evidence", *COLUMNS.values()),
-        ]
-        lines += [row(mask, *(f"{extra['fresh'][mask][key]:.1%}" for key in COLUMNS)) for mask in MASKS]
+    for which, (title, told) in FURTHER.items():
+        if which in extra:
+            lines += ["", f"## {title}", "", f"{extra[which]['all']['cases']} further cases {told}:", ""]
+            lines += header("evidence", *COLUMNS.values())
+            lines += [row(mask, *(f"{extra[which][mask][key]:.1%}" for key in COLUMNS)) for mask in MASKS]
     lines += ["", "## Against the goals", "", *header("what", "found", "goal", "met")]
     for what, mask, key, way, goal in GOALS:
         found = results[mask]["figures"] | {"named": 1 - results[mask]["figures"]["unknown"]}

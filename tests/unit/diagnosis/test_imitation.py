@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
-from tests.unit.diagnosis.small_world import Floats, RuleModel, World
+from tests.unit.diagnosis.small_world import NAMES, Floats, RuleModel, World
 
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence import labels, mimic, surrogate, trigger
@@ -67,6 +70,38 @@ def test_a_changed_world_is_no_changed_model(world: World) -> None:
     assert numbers["place_rise"] < 0.1
     assert numbers["pair_rise"] < 0.05
     assert surrogate.gather(comparison).numbers["place"] < 0.1
+
+
+def unsure(x: Floats, served: RuleModel) -> Floats:
+    sure = served.predict(table_of(x)).confidence
+    assert sure is not None
+    return np.asarray(0.5 + 0.35 * (sure - 0.5))
+
+
+def table_of(x: Floats) -> pa.Table:
+    return pa.table({name: x[:, j] for j, name in enumerate(NAMES)})
+
+
+def test_another_model_that_gives_the_same_classes_shows_by_its_confidence(world: World) -> None:
+    case = world.case(known_good=None)
+    assert mimic.gather(Comparison(case)).numbers["confidence_sure"] < 3
+    at, x = case.recent.column_names.index("conf"), np.column_stack([case.recent.column(n) for n in NAMES])
+    doubting = replace(case, recent=case.recent.set_column(at, "conf", pa.array(unsure(x, RuleModel()))))
+    found = mimic.gather(Comparison(doubting))
+    assert found.numbers["sure"] < 2  # no class differs
+    assert found.numbers["confidence_sure"] > 6
+    assert "confidence is off" in found.detail
+
+
+def test_inputs_that_moved_do_not_make_the_confidence_another(world: World) -> None:
+    moved = world.table(world.inputs(500, shift={"heat": 0.5}), RuleModel(), start=20_000)
+    assert mimic.gather(Comparison(world.case(recent=moved, known_good=None))).numbers["confidence_sure"] < 3
+
+
+def test_without_logged_confidence_nothing_is_said_of_it(world: World) -> None:
+    case = world.case(known_good=None)
+    bare = replace(case, recent=case.recent.drop_columns(["conf"]))
+    assert not {"confidence_rise", "confidence_sure"} & set(mimic.gather(Comparison(bare)).numbers)
 
 
 def triggered(world: World) -> Evidence:

@@ -9,6 +9,7 @@ from tests.unit.diagnosis.small_world import RuleModel, World
 
 from assay.diagnosis.case import ByteFacts, DeploymentFact
 from assay.diagnosis.comparison import Comparison
+from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.evidence.replay import gather
 from assay.diagnosis.frames import Texts
 from assay.diagnosis.replaying import compare_outputs, replay_sample, roots_of
@@ -185,3 +186,47 @@ def test_a_copy_that_cannot_answer_is_missing_evidence(world: World) -> None:
     evidence = gather(Comparison(replace(world.case(), known_good=Refusing())))
     assert evidence.missing is not None
     assert "cannot answer" in evidence.missing
+
+
+class Drawing(RuleModel):
+    """Draws its answer from its own probabilities, anew at every call; `turned` of the ones are then served as 0."""
+
+    def __init__(self, seed: int, turned: float = 0.0) -> None:
+        super().__init__()
+        self.rng, self.turned = np.random.default_rng(seed), turned
+
+    def predict(self, table: pa.Table) -> Prediction:
+        answer = super().predict(table)
+        assert answer.scores is not None
+        share = 0.25 + 0.5 * answer.scores[:, 1]
+        label = (self.rng.random(len(share)) < share) & (self.rng.random(len(share)) >= self.turned)
+        return Prediction(label.astype(np.int64))
+
+
+def drawn(seed: int, turned: float) -> Evidence:
+    world = World(seed)
+    before, recent = Drawing(seed), Drawing(seed + 1, turned)
+    case = replace(
+        world.case(recent=world.table(world.inputs(800), recent, start=20_000)),
+        before=world.table(world.inputs(800), before, start=10_000),
+        known_good=Drawing(seed + 2),
+    )
+    return gather(Comparison(case))
+
+
+def test_a_sampling_model_that_leans_to_a_class_is_a_fact_and_one_that_only_draws_is_none() -> None:
+    # Half of the ones turned: of a model that differs from itself in four of ten rows, hardly more do so.
+    assert [drawn(seed, 0.0).decides for seed in range(10)] == [None] * 10
+    leaning = [drawn(seed, 0.5) for seed in range(10)]
+    assert [evidence.decides for evidence in leaning] == ["model-tampering"] * 10
+    honest = drawn(0, 0.0)
+    assert honest.value is not None
+    assert honest.value > 0.3
+
+
+def test_a_lean_that_was_there_before_is_no_news() -> None:
+    world, copy = World(1), Drawing(5)
+    rows = {"before": 10_000, "recent": 20_000}
+    tables = {name: world.table(world.inputs(800), Drawing(at, 0.3), start=at) for name, at in rows.items()}
+    case = replace(world.case(), known_good=copy, **tables)
+    assert gather(Comparison(case)).decides is None

@@ -7,6 +7,7 @@ who is right where they differ tells damage from the imitation's own weakness.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,16 @@ from assay.diagnosis.comparison import FEWEST, Comparison
 from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.evidence.surrogate import paired_difference
 from assay.diagnosis.frames import Frame
-from assay.diagnosis.learners import Bools, Floats, Ints, Regions, imitate
+from assay.diagnosis.learners import FOLDS, TREES_PER_FOLD, Bools, Floats, Forest, Ints, Regions, folds, imitate
 from assay.inference.intervals import newcombe
 
 KNOWN_GROUND = 0.8  # a row this likely to be recent is judged by an imitation that has seen few like it
 GROUND = 0.25  # where fewer rows are of known kinds, the rest are the odd ones out, not a sample
 PLACE_ROWS = 12
+WEIGHT_CAP = 10.0  # no trusted row may speak for more than ten
+LEVELS = 10  # of confidence, each as frequent as the others
+EXACT = 0.002  # a confidence that differs by less, differs by how it was rounded
+SURE = 3.0  # standard errors
 FEWEST_PAIR = 3
 LEVEL = 0.95
 
@@ -67,10 +72,14 @@ def gather(comparison: Comparison) -> Evidence:
     if int(ground.sum()) >= max(FEWEST, GROUND * len(ground)):
         whole = Imitation(trusted, then, recent.take(ground), answer[ground], now)
         numbers |= _whole(whole) | _pair(whole, len(comparison.classes)) | _place(whole, comparison.seed)
+    confidence = _confidence(comparison)
+    numbers |= confidence
+    if confidence.get("confidence_sure", 0.0) > SURE:
+        told = f"; its confidence is off by {confidence['confidence_rise']:+.1%} more than usual"
     if int(recent.known.sum()) >= FEWEST:
         gain, error = _gain(recent, answer)
         numbers |= {"gain": gain, "gain_sure": gain / (error + 0.01)}
-        told = f"; where the truth is known the imitation is right {gain:+.1%} more often"
+        told += f"; where the truth is known the imitation is right {gain:+.1%} more often"
     return Evidence(
         "mimic",
         value=now - was,
@@ -91,6 +100,54 @@ def _known_ground(comparison: Comparison, recent: Frame) -> Bools:
     unfamiliar = new.row[share >= KNOWN_GROUND]
     asked = np.isin(recent.row, new.row)
     return np.asarray(asked & ~np.isin(recent.row, unfamiliar))
+
+
+def _confidence(comparison: Comparison) -> dict[str, float]:
+    """How much farther from what its inputs say the logged confidence is; trusted rows weighted to be like recent ones.
+
+    Another model hides among the classes, which it mostly gets right as well; its confidence differs in every row.
+
+    References:
+        Shimodaira, H. (2000). Improving predictive inference under covariate shift by weighting the
+        log-likelihood function. Journal of Statistical Planning and Inference 90, 227-244.
+    """
+    old, new, share_old, share_new = comparison.domain
+    then, now = np.isfinite(old.confidence), np.isfinite(new.confidence) & (share_new < KNOWN_GROUND)
+    if int(then.sum()) < FEWEST or int(now.sum()) < max(FEWEST, GROUND * len(new)):
+        return {}
+    says, said = _levels(old.filled[then], old.confidence[then], comparison.seed)
+    odds = share_old[then] / np.clip(1 - share_old[then], 1e-3, None)
+    weight = np.clip(odds / max(float(odds.mean()), 1e-9), 1e-3, WEIGHT_CAP)
+    was, found = old.confidence[then] - said, new.confidence[now] - says(new.filled[now])
+    moved, error = _apart(found, was, weight)
+    rise, wide = _apart(np.abs(found), np.abs(was), weight)
+    return {
+        "confidence_rise": rise,
+        "confidence_sure": max(abs(moved) / (error + EXACT), rise / (wide + EXACT)),
+    }
+
+
+def _levels(x: Floats, y: Floats, seed: int) -> tuple[Callable[[Floats], Floats], Floats]:
+    """What a forest that knows ten levels of a number says of any rows, and of each of these without having seen it."""
+    edges = np.unique(np.quantile(y, np.linspace(0, 1, LEVELS + 1)[1:-1]))
+    level = np.searchsorted(edges, y, side="right").astype(np.int64)
+    fold, said = folds(level, FOLDS, seed), np.zeros(len(y))
+
+    def fitted(rows: Bools, number: int) -> Callable[[Floats], Floats]:
+        mean = np.array([y[rows & (level == one)].mean() for one in np.unique(level[rows])])
+        forest = Forest(leaf=2, seed=seed + number, trees=TREES_PER_FOLD).fit(x[rows], level[rows])
+        return lambda wanted: np.asarray(forest.shares(wanted) @ mean, dtype=np.float64)
+
+    for i in range(FOLDS):
+        said[fold == i] = fitted(fold != i, i)(x[fold == i])
+    return fitted(np.ones(len(y), dtype=bool), FOLDS), said
+
+
+def _apart(now: Floats, was: Floats, weight: Floats) -> tuple[float, float]:
+    """Difference of a mean and a weighted mean, and its standard error."""
+    usual = float(np.average(was, weights=weight))
+    spread = float(np.sqrt((weight**2 * (was - usual) ** 2).sum()) / weight.sum())
+    return float(now.mean()) - usual, float(np.hypot(spread, now.std() / np.sqrt(len(now))))
 
 
 def _error(now: float, n: int, was: float, m: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 
 from assay.diagnosis.comparison import Comparison
@@ -20,6 +22,7 @@ HARD_SHARE = 0.002
 SAMPLING_SHARE = 0.02  # a sampling model must differ by this much more than it differs from itself
 REGION_ROWS = 30
 LEVEL = 0.95
+CERTAIN = 0.999  # for each look at all classes of a sampling model together
 SUSTAINED = 3
 
 
@@ -70,7 +73,7 @@ def _changed(recent: Replay, before: Replay) -> bool:
     if recent.varies > 0:  # a sampling model: more than it differs from itself, and from itself before
         own = max(recent.varies, float(before.hard.mean()) if len(before) else 0.0)
         low, _ = newcombe(hard, n, own * n, n, LEVEL)
-        return low > SAMPLING_SHARE
+        return low > SAMPLING_SHARE or _leaning(recent, before) > HARD_SHARE
     if hard >= max(FEWEST_HARD, HARD_SHARE * n):
         return True
     soft, soft_before = int(recent.differs.sum()), int(before.differs.sum())
@@ -79,6 +82,37 @@ def _changed(recent: Replay, before: Replay) -> bool:
         return False
     low, _ = newcombe(soft, n, soft_before, len(before), LEVEL)
     return low > max(HARD_SHARE, soft_before / len(before))
+
+
+def _leaning(recent: Replay, before: Replay) -> float:
+    """By how much, at least, some class is served more or less often than the copy gives it, now beyond before.
+
+    A sampling model asked twice leaves a class as often as it comes to it: whatever it draws, the two cancel out.
+
+    References:
+        Stuart, A. (1955). A test for homogeneity of the marginal distributions in a two-way classification.
+        Biometrika 42, 412-416. Here class by class, all of them at once by Bonferroni's inequality.
+    """
+    classes = {name for pair in recent.pairs for name in pair}
+    if not classes:
+        return 0.0
+    z = NormalDist().inv_cdf(1 - (1 - CERTAIN) / 2 / len(classes))
+    most = 0.0
+    for name in classes:
+        now, error = _net(recent, name)
+        then, error_then = _net(before, name)
+        most = max(most, abs(now - then) - z * float(np.hypot(error, error_then)))
+    return most
+
+
+def _net(replay: Replay, name: str) -> tuple[float, float]:
+    """Share of rows that leave a class less the share that comes to it, and its standard error."""
+    n = len(replay)
+    if not n:
+        return 0.0, 0.0
+    left = sum(count for (own, _), count in replay.pairs.items() if own == name)
+    came = sum(count for (_, served), count in replay.pairs.items() if served == name)
+    return (left - came) / n, float(np.sqrt(max(1.0, left + came - (left - came) ** 2 / n))) / n
 
 
 def _detail(recent: Replay, before: Replay, *, changed: bool) -> str:
