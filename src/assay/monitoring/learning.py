@@ -67,6 +67,7 @@ def learn_signals(
         specs += _input_signals(column, families[column], profile if why is None else None)
     specs += _answer_signals(schema, families, known, task)
     specs += _performance_signals(schema, known, task)
+    findings += _no_classes(schema, known, task)
     if task == "ranking" and schema.query is None:
         detail = "no column says which rows are of one query: how well they are ranked is not watched"
         findings.append(Finding("ranking.no-query", "query", Severity.WARNING, detail))
@@ -239,6 +240,20 @@ def _performance_signals(schema: PredictionSchema, known: Mapping[str, Profile],
     for column in schema.slices:
         if f"slice {column}" in known:
             yield from _parts(column, known[f"slice {column}"], limit, "slices")
+
+
+def _no_classes(schema: PredictionSchema, known: Mapping[str, Profile], task: Task) -> Iterator[Finding]:
+    """Labels that hardly ever come twice are no classes: every answer would be wrong, then as now, and all be well."""
+    profile = known.get("label") if task == "classification" else None
+    if profile is None:
+        return
+    labelled = profile.rows - profile.missing
+    if 2 * profile.distinct > labelled > 2 * FEWEST:
+        detail = (
+            f"column {schema.label!r} has {profile.distinct:,} different values in {labelled:,} rows: these are no "
+            "classes, and how well they are predicted is not watched; for numbers say that the task is regression"
+        )
+        yield Finding("label.no-classes", schema.label or "label", Severity.ERROR, detail)
 
 
 def _rare_values(schema: PredictionSchema, known: Mapping[str, Profile]) -> Iterator[Finding]:

@@ -119,6 +119,21 @@ def test_a_reference_without_answers_gives_inputs_only(tmp_path: Path) -> None:
     assert "baseline.inputs-only" in {finding.rule for finding in found.findings}
 
 
+def test_predicted_numbers_that_are_taken_for_classes_are_told(tmp_path: Path) -> None:
+    """A forgotten task: every answer would be wrong then and now, and no alarm could ever come of it."""
+    table = requests(20)
+    numbers = pa.array(np.random.default_rng(1).normal(size=table.num_rows))
+    label = str(SCHEMA.label)
+    table = table.set_column(table.column_names.index(label), label, numbers)
+    (found,) = [one for one in learn(table, tmp_path).findings if one.rule == "label.no-classes"]
+    assert found.subject == label
+    assert "say that the task is regression" in found.detail
+
+
+def test_labels_that_are_classes_are_taken_as_they_are(baseline: Baseline) -> None:
+    assert "label.no-classes" not in {one.rule for one in baseline.findings}
+
+
 def test_identifiers_and_row_numbers_are_not_watched_unless_declared(tmp_path: Path) -> None:
     n = 1000
     table = (
