@@ -244,18 +244,18 @@ def test_a_step_that_is_signed_has_a_reason_and_leads_down(small: Small) -> None
     put(small, small.folder / "first")  # the live version's own copy comes back: nothing newer is known
     releasing.rollback(project, "spam", reason="edited", signer=anna, now=LATER + HOUR)
     assert not statement_place(small.model).exists()
-    with at(small.folder):
+    with at(small.folder, now=LATER + HOUR * 2):
         put(small, small.folder / "first")
         again = typed("rollback", "spam", "--reason", "edited", "--key", "keys/anna.pem")
         assert "nothing to sign for" in again.out
 
 
 def test_the_command_says_where_the_statement_is_and_what_its_absence_means(small: Small) -> None:
-    with at(small.folder):
+    with at(small.folder, now=LATER + HOUR):
         signed = typed("rollback", "spam", "--reason", "bad", "--key", "keys/anna.pem")
         assert signed.code == 0, signed.err
         assert str(statement_place(small.model)) in signed.out
         assert typed("verify", "spam").code == 0
     put(small, small.folder / "second")
-    with at(small.folder):
+    with at(small.folder, now=LATER + HOUR * 2):
         assert "not signed" in typed("rollback", "spam", "--reason", "again").out

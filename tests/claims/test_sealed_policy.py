@@ -227,7 +227,7 @@ def test_revoking_and_rotating_work_while_the_root_is_away(small: Small, root: P
 
 
 def test_the_commands_say_what_to_do(small: Small) -> None:
-    with at(small.folder):
+    with at(small.folder, now=TODAY):
         assert "no root key" in typed("keys", "root").out
         typed("keys", "seal", "--key", "keys/anna.pem").refused(2, "no root key is set")
         typed("keys", "root", "--remove").refused(2, "no root key is set")

@@ -143,7 +143,7 @@ def test_at_the_prompt(here: Path) -> None:
 
 
 def test_by_name_at_the_prompt(small: Small) -> None:
-    with at(small.folder):
+    with at(small.folder, now=TODAY):
         typed("verify", "spam").refused(1, "signature.too-few")
         done = typed("sign", "spam", "--key", "keys/anna.pem", "--add", "--json")
         assert (done.code, done.data["version"]) == (0, 1)
