@@ -27,6 +27,7 @@ from assay.engines.base import (
 from assay.engines.bringing import at_hand
 from assay.engines.files import find
 from assay.engines.grouping import distinct
+from assay.engines.made import Made
 from assay.engines.memory import HERE, in_memory
 from assay.engines.relation import blame, connect, relation
 from assay.engines.sql import DUCKDB, Columns, family_of, micros, number, present, quoted
@@ -47,7 +48,8 @@ class _Table:
     files: int
 
     def ask(self, query: str) -> list[tuple[Cell, ...]]:
-        return cast("list[tuple[Cell, ...]]", self.connection.sql(query).fetchall())
+        # A relation, `sql`, would be planned twice: once for its columns.
+        return cast("list[tuple[Cell, ...]]", self.connection.execute(query).fetchall())
 
     def before(self, expression: str) -> str:
         """An expression's value in the row before in the same file; NULL where the engine cannot say."""
@@ -136,12 +138,17 @@ class DuckDb:
     ) -> Mapping[str, Profile]:
         """How quantities are distributed over all rows; see `Engine.profile`."""
         with _open(source) as table:
-            return {
-                name: asking.texts(table, of, top)
-                if isinstance(of, Text)
-                else _numbers(asking.making(table, [of]), of, quantiles)
-                for name, of in quantities.items()
-            }
+            rows = asking.whole(table.ask(f"SELECT count(*) FROM {table.table}")[0][0])
+            plain = {name: of for name, of in quantities.items() if not isinstance(of, Text | Made)}
+            told = streaming.spreads(
+                table.connection, table.table, table.columns, plain, rows=rows, quantiles=quantiles
+            )
+            for name, of in quantities.items():
+                if isinstance(of, Text):
+                    told[name] = asking.texts(table, of, top)
+                elif name not in told:
+                    told[name] = _numbers(asking.making(table, [of]), of, quantiles, rows)
+            return {name: told[name] for name in quantities}
 
     def oddities(
         self,
@@ -216,10 +223,10 @@ def _opened(source: Source, files: Sequence[str]) -> Iterator[_Table]:
             raise blame(files, err) from err
 
 
-def _numbers(table: _Table, of: Quantity, quantiles: Sequence[float]) -> Profile:
-    sorted_here = streaming.spread(table.connection, table.table, table.columns, of, quantiles)
-    if sorted_here is not None:
-        return sorted_here
+def _numbers(table: _Table, of: Quantity, quantiles: Sequence[float], rows: int) -> Profile:
+    here = streaming.spreads(table.connection, table.table, table.columns, {"": of}, rows=rows, quantiles=quantiles)
+    if here:
+        return here[""]
     x = number(table.columns, of)
     asked = ", ".join(f"{float(q)!r}::DOUBLE" for q in quantiles)
     finite = "FILTER (WHERE isfinite(x))"
@@ -230,11 +237,11 @@ def _numbers(table: _Table, of: Quantity, quantiles: Sequence[float]) -> Profile
         f"min(x) {finite}, max(x) {finite}, {spread} "
         f"FROM (SELECT {x} + 0.0::DOUBLE AS x, {present(table.columns, of)} AS there FROM {table.table})"
     )
-    rows, missing, infinite, unreadable, distinct, least, most, values = table.ask(query)[0]
+    counted, missing, infinite, unreadable, distinct, least, most, values = table.ask(query)[0]
     if asking.whole(distinct) <= NEARLY_FEW:  # so few that telling them exactly costs nothing
         distinct = table.ask(f"SELECT count(DISTINCT {x}) FROM {table.table} WHERE isfinite({x})")[0][0]
     return Profile(
-        rows=asking.whole(rows),
+        rows=asking.whole(counted),
         missing=asking.whole(missing),
         infinite=asking.whole(infinite),
         unreadable=asking.whole(unreadable),

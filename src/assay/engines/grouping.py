@@ -29,12 +29,12 @@ class Grouped:
     sets: tuple[tuple[int, ...], ...]
 
 
-def parts(questions: Sequence[Question], sets: int) -> Iterator[list[Question]]:
+def parts(questions: Sequence[Question], sets: int, most: int = MOST_CODES) -> Iterator[list[Question]]:
     """The questions in parts that one statement each can answer: so many sets, and no more codes than are told."""
     part: list[Question] = []
     codes: set[Code] = set()
     for question in questions:
-        if part and (len(part) == sets or len(codes | set(question.codes)) > MOST_CODES):
+        if part and (len(part) == sets or len(codes | set(question.codes)) > most):
             yield part
             part, codes = [], set()
         part.append(question)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from assay.engines.base import (
     Text,
 )
 from assay.engines.binning import UNDATED, Codes, Edges, bins, edges_of
+from assay.engines.grouping import parts
 from assay.engines.sql import Columns, code, micros, number, present, text
 from assay.engines.tallying import Counting
 
@@ -34,6 +35,8 @@ _PLAIN: Final = frozenset({"integer", "number", "boolean"})
 
 BATCH_ROWS: Final = 1 << 16
 """Rows that are counted at once: a column of them fits into a processor's cache."""
+AT_ONCE: Final = 128
+"""Codes of one scan: a batch of them takes 64 MiB."""
 MOST_SORTED: Final = 1 << 22
 """Values of a column that are sorted in memory: 32 MiB of them."""
 
@@ -89,7 +92,7 @@ def feed(columns: Columns, asked: Code) -> Feed:
 def counts(
     connection: duckdb.DuckDBPyConnection, table: str, columns: Columns, query: CountQuery, asked: Sequence[Question]
 ) -> tuple[list[Mapping[tuple[int, ...], int]], Tally]:
-    """Count every question in one scan.
+    """Count every question, so many columns in one scan.
 
     Args:
         connection: Where the table is.
@@ -101,6 +104,16 @@ def counts(
     Returns:
         The answers in the order of the questions, and a tally that has none.
     """
+    first, *rest = parts(asked, len(asked), AT_ONCE) if asked else [[]]
+    found, tally = _scan(connection, table, columns, query, first)
+    for part in rest:
+        found += _scan(connection, table, columns, query, part)[0]
+    return found, tally
+
+
+def _scan(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Columns, query: CountQuery, asked: Sequence[Question]
+) -> tuple[list[Mapping[tuple[int, ...], int]], Tally]:
     feeds = {one: feed(columns, one) for one in dict.fromkeys(code for question in asked for code in question.codes)}
     counting = Counting(query, asked, list(feeds))
     clocks = _clocks(columns, query, asked)
@@ -130,38 +143,84 @@ def _add(batch: Sequence[pa.Array], clocks: int, feeds: Sequence[Feed], counting
     counting.add([values(column, np.int64) for column in batch[:clocks]], codes)
 
 
-def spread(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Columns, of: Quantity, quantiles: Sequence[float]
-) -> Profile | None:
-    """How a quantity is distributed, exactly, by sorting its values; None where they are more than `MOST_SORTED`."""
-    shown = f"{number(columns, of)} + 0.0::DOUBLE AS x, ({present(columns, of)})::UTINYINT AS there"
-    finite: list[npt.NDArray[np.float64]] = []
-    rows = missing = infinite = unreadable = 0
-    for batch in connection.sql(f"SELECT {shown} FROM {table}").to_arrow_reader(MOST_SORTED):
-        rows += len(batch)
-        if rows > MOST_SORTED:
-            return None
-        x, has = values(batch.column(0), np.float64), valid(batch.column(0))
+@dataclass(slots=True)
+class _Spread:
+    """How one quantity is distributed, so far."""
+
+    rows: int = 0
+    missing: int = 0
+    infinite: int = 0
+    unreadable: int = 0
+    finite: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, number: pa.Array, there: pa.Array) -> None:
+        """Add the values of a batch, and where its columns have any."""
+        x, has = values(number, np.float64), valid(number)
+        self.rows += len(x)
         if has is not None:
-            unreadable += int((values(batch.column(1), np.uint8)[~has]).sum())
-            missing += len(x) - int(has.sum())
+            unreadable = int((values(there, np.uint8)[~has]).sum())
+            self.unreadable += unreadable
+            self.missing += len(x) - int(has.sum()) - unreadable
             x = x[has]
         good = x[np.isfinite(x)]
         nothing = int(np.isnan(x).sum())
-        missing += nothing
-        infinite += len(x) - len(good) - nothing
-        finite.append(good)
-    ordered = np.sort(np.concatenate([np.zeros(0), *finite]))
-    n = len(ordered)
-    # The place of a quantile as DuckDB and Spark find it.
-    places = [max(1, n - int(np.floor(n - n * float(q)))) - 1 for q in quantiles]
-    return Profile(
-        rows=rows,
-        missing=missing - unreadable,
-        infinite=infinite,
-        unreadable=unreadable,
-        distinct=int(np.count_nonzero(np.diff(ordered))) + 1 if n else 0,
-        quantiles=tuple(float(ordered[place]) for place in places) if n else (),
-        least=float(ordered[0]) if n else None,
-        most=float(ordered[-1]) if n else None,
-    )
+        self.missing += nothing
+        self.infinite += len(x) - len(good) - nothing
+        self.finite.append(good)
+
+    def told(self, quantiles: Sequence[float]) -> Profile:
+        """Exactly, by sorting the values."""
+        ordered = np.sort(np.concatenate([np.zeros(0), *self.finite]))
+        n = len(ordered)
+        # The place of a quantile as DuckDB and Spark find it.
+        places = [max(1, n - int(np.floor(n - n * float(q)))) - 1 for q in quantiles]
+        return Profile(
+            rows=self.rows,
+            missing=self.missing,
+            infinite=self.infinite,
+            unreadable=self.unreadable,
+            distinct=int(np.count_nonzero(np.diff(ordered))) + 1 if n else 0,
+            quantiles=tuple(float(ordered[place]) for place in places) if n else (),
+            least=float(ordered[0]) if n else None,
+            most=float(ordered[-1]) if n else None,
+        )
+
+
+def spreads(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Columns,
+    wanted: Mapping[str, Quantity],
+    *,
+    rows: int,
+    quantiles: Sequence[float],
+) -> dict[str, Profile]:
+    """How quantities are distributed, exactly, by sorting their values; none where they are more than `MOST_SORTED`.
+
+    As many at once as fit: a statement about one column of a table takes longer the more columns that table has.
+
+    Args:
+        connection: Where the table is.
+        table: What stands after FROM.
+        columns: Its columns, with all that must be made of its rows.
+        wanted: The quantities, by name.
+        rows: How many rows the table has.
+        quantiles: Probabilities in [0, 1].
+    """
+    found: dict[str, Profile] = {}
+    if rows > MOST_SORTED:
+        return found
+    size = max(1, min(AT_ONCE, MOST_SORTED // max(rows, 1)))
+    names = list(wanted)
+    for some in (names[start : start + size] for start in range(0, len(names), size)):
+        shown = (
+            f"{number(columns, wanted[name])} + 0.0::DOUBLE AS x{i}, "
+            f"({present(columns, wanted[name])})::UTINYINT AS there{i}"
+            for i, name in enumerate(some)
+        )
+        spread = [_Spread() for _ in some]
+        for batch in connection.sql(f"SELECT {', '.join(shown)} FROM {table}").to_arrow_reader(MOST_SORTED // size):
+            for i, one in enumerate(spread):
+                one.add(batch.column(2 * i), batch.column(2 * i + 1))
+        found |= {name: one.told(quantiles) for name, one in zip(some, spread, strict=True)}
+    return found

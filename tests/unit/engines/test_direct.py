@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assay.engines import direct, plain
+from assay.engines import direct, plain, streaming
 from assay.engines.base import (
     Bins,
     CountQuery,
@@ -22,6 +22,8 @@ from assay.engines.base import (
     Gap,
     Number,
     Oddities,
+    Profile,
+    Quantity,
     Question,
     Source,
     Tally,
@@ -79,6 +81,7 @@ def table(rng: np.random.Generator, rows: int) -> pa.Table:
     )
 
 
+LENGTH = TextFigure("c", "length")
 EDGES = ((0.0,), (-1.0, 0.5, 2.0), (-3.0, -1.0, -0.5, 0.0, 0.3, 1.0, 2.0, 4.0))
 CODES = (
     *(Bins(of, edges) for edges in EDGES for of in (Number("x"), Number("z"), Number("n"), Number("b"))),
@@ -164,6 +167,39 @@ def test_what_arrays_say_a_statement_says_too(tmp_path: Path, monkeypatch: pytes
     with statements(monkeypatch):
         assert direct.counts(source.paths, asked, list(distinct(asked.questions))) is None
         assert (find("duckdb").counts(source, asked), look()) == here
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_columns_at_once_say_what_all_together_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    rng = np.random.default_rng(100 + seed)
+    source = write(rng, tmp_path, 300, 2)
+    asked = query(rng)
+    wanted: dict[str, Quantity | Text] = {
+        "x": Number("x"),
+        "n": Number("n"),
+        "far": Distance("x", "z"),
+        "c": Text("c"),
+        "long": LENGTH,
+    }
+
+    def ask() -> tuple[Tally, Mapping[str, Profile]]:
+        return find("duckdb").counts(source, asked), find("duckdb").profile(source, wanted, quantiles=(0.0, 0.1, 1.0))
+
+    with statements(monkeypatch):
+        here = ask()
+        monkeypatch.setattr(streaming, "AT_ONCE", 1)
+        assert repr(ask()) == repr(here)  # which tells every bit of a number
+    assert list(here[1]) == list(wanted)
+
+
+def test_rows_that_do_not_fit_are_told_by_a_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(np.random.default_rng(7), tmp_path, 700, 1)
+    wanted: dict[str, Quantity | Text] = {"z": Number("z"), "long": LENGTH}
+    here = find("duckdb").profile(source, wanted, quantiles=(0.1, 0.9))
+    monkeypatch.setattr(streaming, "MOST_SORTED", 699)
+    assert find("duckdb").profile(source, wanted, quantiles=(0.1, 0.9)) == here
 
 
 UNPLAIN: dict[str, pa.Array] = {
