@@ -9,7 +9,7 @@ import csv
 import math
 import uuid
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -243,4 +243,4 @@ def test_types_that_an_engine_lacks_are_read_from_memory(values: list[object], k
 def test_two_columns_of_one_name_are_refused() -> None:
     twins = pa.table([[START], [1.0], [2.0]], names=["ts", "pred", "pred"])
     with pytest.raises(TableError, match="cannot tell apart"):
-        Baseline.learn(ENGINE, Source(table=twins), SCHEMAS["regression"], window="1d", now=datetime.now(UTC))
+        Baseline.learn(ENGINE, Source(table=twins), SCHEMAS["regression"], window="1d", now=NOW)
