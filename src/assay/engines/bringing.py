@@ -14,7 +14,7 @@ from pathlib import Path
 
 from assay.engines.addresses import ARROW, DATABASE, S3, TABLE, shown
 from assay.engines.base import Source
-from assay.engines.files import CSV, PARQUET, find
+from assay.engines.files import CSV, PARQUET, expand, find
 from assay.errors import TableError
 
 
@@ -49,7 +49,7 @@ def _elsewhere(path: str) -> bool:
     if path.startswith(TABLE) or path.endswith(PARQUET + CSV):
         return False
     try:
-        return any(file.endswith(ARROW) for file in find(Source((path,))))
+        return any(file.endswith(ARROW) for file in expand(path))
     except TableError:
         return False  # whoever reads it says why
 

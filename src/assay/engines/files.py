@@ -62,7 +62,7 @@ def find(source: Source, *, since: datetime | None = None, until: datetime | Non
     """
     found: dict[str, None] = {}
     for path in source.paths:
-        for file in _expand(path):
+        for file in expand(path):
             if not file.endswith(PARQUET + CSV + ARROW):
                 raise TableError(f"{file} is neither CSV nor Parquet by its name; give a .csv or .parquet file")
             found[file] = None
@@ -73,7 +73,12 @@ def find(source: Source, *, since: datetime | None = None, until: datetime | Non
     return kept or tuple(there)[-1:]  # one file at least, to know the columns
 
 
-def _expand(path: str) -> list[str]:
+def expand(path: str) -> list[str]:
+    """The tables that one path names, those of Arrow among them, in the order of their names.
+
+    Raises:
+        TableError: When it names nothing.
+    """
     if path.startswith(TABLE):
         raise TableError(f'{path} is a table of Spark\'s: count it with engine = "spark"')
     if ELSEWHERE.match(path):

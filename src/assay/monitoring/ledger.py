@@ -297,7 +297,8 @@ def _carried(watcher: Carried, counts: Floats, at: Ints, begin: int) -> tuple[Fl
         gone = begin + some.stop - watcher.windows
         log_e = _moved(watcher, gone)
         out[:, some] = since(log_e, begin + some.start, begin + some.stop, _AT_ONCE // 40)
-        watcher = watcher.cut(max(0, watcher.windows - KEPT), watcher.windows)
+        if watcher.windows > KEPT:
+            watcher = watcher.cut(watcher.windows - KEPT, watcher.windows)
     return out, watcher
 
 

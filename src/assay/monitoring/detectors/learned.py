@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,11 +34,11 @@ class SetWatcher:
         """The same after more windows."""
         inner = self.inner
         after = prepare(counts, self.known, floor=self.floor, at=at, cap=inner.cap, before=inner)
-        return replace(self, inner=after)
+        return SetWatcher(self.spec, self.known, self.floor, after)
 
     def cut(self, begin: int, end: int) -> SetWatcher:
         """The same of some of the windows."""
-        return replace(self, inner=self.inner.cut(begin, end))
+        return SetWatcher(self.spec, self.known, self.floor, self.inner.cut(begin, end))
 
     def log_evidence(self, first: Ints, last: Ints) -> Floats:
         """``log E`` of the set that each start had chosen."""
