@@ -43,7 +43,10 @@ def list_incidents(*, model: str | None, everything: bool, as_json: bool) -> Non
 @json_option
 def show(number: int, *, as_json: bool) -> None:
     """Show one incident and every step taken."""
-    shown = open_project().desk.show(number)
+    from assay.project.health import last_diagnosis
+
+    project = open_project()
+    shown = project.desk.show(number)
     if as_json:
         print_json(shown.as_json())
         return
@@ -51,6 +54,9 @@ def show(number: int, *, as_json: bool) -> None:
     say(f"incident {found.id}: {found.title}")
     say(f"  model {found.model}, {found.kind}, {found.severity}, {found.state}, owner {found.owner or 'nobody'}")
     say(f"  known: {', '.join(found.facts)}; log entries {', '.join(map(str, shown.positions)) or 'none'}")
+    why = last_diagnosis(project, found.model)
+    if why is not None:
+        say(f"  last diagnosis, {why.time:%Y-%m-%d %H:%M} UTC: {why.verdict}. {why.told}")
     rows = [(f"{step.time:%Y-%m-%d %H:%M:%S}", step.kind, step.actor, step.detail, step.entry) for step in shown.steps]
     print_table(("time (UTC)", "step", "by", "detail", "log"), rows)
 

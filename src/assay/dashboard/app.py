@@ -28,7 +28,7 @@ from assay.dashboard.rendering import environment
 from assay.dashboard.sessions import COOKIE, TRIES, TRIES_WITHIN, Session, Sessions
 from assay.errors import AssayError, ConfigError, IncidentError, LogError
 from assay.project.auditing import proof_of
-from assay.project.health import model_health, project_health
+from assay.project.health import last_diagnosis, model_health, project_health
 from assay.project.metrics import gather
 
 if TYPE_CHECKING:
@@ -290,7 +290,10 @@ def _read(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/incidents/{number}")
     def incident(request: Request, number: Number) -> Response:
-        return desk.page(request, "incident.html", {"shown": project.desk.show(number)})
+        shown = project.desk.show(number)
+        name = shown.incident.model
+        values = {"shown": shown, "why": last_diagnosis(project, name), "known": name in project.config.models}
+        return desk.page(request, "incident.html", values)
 
     @app.get("/api/health")
     def health() -> Response:

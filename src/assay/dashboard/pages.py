@@ -23,7 +23,7 @@ from assay.monitoring.summary import Interval
 from assay.project.auditing import EntryProof
 from assay.project.curves import Drawn as Window
 from assay.project.curves import curves, levels
-from assay.project.health import ModelHealth
+from assay.project.health import HEADLINES, Diagnosed, ModelHealth
 from assay.project.portraits import portrait
 from assay.project.project import Project
 from assay.release.deployment import Deployment
@@ -93,12 +93,18 @@ def model_page(project: Project, health: ModelHealth, now: datetime) -> dict[str
         "alarms": alarms[::-1][:20],
         "budget": _budget(health),
         "diagnosis": body,
+        "repeated": health.diagnosed is not None and _repeated(health.diagnosed, health.headline),
         "probabilities": _probabilities(body),
         "evidence": _evidence(body),
         "slices": cast("Sequence[Mapping[str, object]]", body.get("slices", [])) if body else [],
         "history": history(project, health.name, now),
         "timeline": _timeline(project, health, alarms, now),
     }
+
+
+def _repeated(diagnosed: Diagnosed, headline: str) -> bool:
+    """Whether the headline is no more than the diagnosis' first sentence in other words."""
+    return bool(diagnosed.told) and HEADLINES.get(diagnosed.verdict, (None, ""))[1] == headline
 
 
 def _course(one: Course) -> Chart:

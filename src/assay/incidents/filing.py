@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -41,9 +41,9 @@ class Filing:
     def escalate(self, connection: Connection, incident: Incident, now: datetime) -> None:
         """Take the next step: owners and security are told, louder, and sooner or later again."""
         level = incident.level + 1
-        again = utc_text(now + escalation_wait(self.escalate_after, level))
-        store.change(connection, incident, now=now, level=level, escalate_at=again)
-        detail = f"nobody has acknowledged it: step {level}, the next at {again}"
+        again = (now + escalation_wait(self.escalate_after, level)).astimezone(UTC)
+        store.change(connection, incident, now=now, level=level, escalate_at=utc_text(again))
+        detail = f"nobody has acknowledged it: step {level}, the next at {again:%Y-%m-%d %H:%M} UTC"
         self.step(connection, incident, "escalated", detail, now=now, data={"level": level})
         title = louder(incident.title, level)
         text = f"{detail}\nknown so far: {', '.join(incident.facts) or incident.kind}"

@@ -53,6 +53,12 @@ class Diagnosed:
         """The verdict's name."""
         return str(self.body.get("verdict", "unknown"))
 
+    @property
+    def told(self) -> str:
+        """What happened, in one sentence; empty when none is kept."""
+        sentences = self.body.get("explanation")
+        return str(sentences[0]) if isinstance(sentences, list) and sentences else ""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelHealth:

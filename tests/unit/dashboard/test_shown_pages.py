@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from html import escape
 from urllib.parse import quote
@@ -12,12 +13,15 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 from tests.small_project import TODAY
+from tests.unit.cli.prompt import at, typed
 from tests.unit.dashboard.served import DAYS, HOSTILE, HOSTILE_MODEL, NOON, TOKEN, FakeClock, Served, csrf
 
+from assay.dashboard.pages import model_page
 from assay.errors import LogError
 from assay.findings import Finding, Severity
 from assay.incidents.rules import reported
 from assay.project.auditing import verify_log
+from assay.project.health import HEADLINES, last_diagnosis, model_health
 from assay.project.integrity import verify_model
 
 PAGES = ("/", "/models/spam", f"/models/{quote(HOSTILE_MODEL)}", "/incidents", "/incidents/1", "/log", "/log/1")
@@ -59,6 +63,29 @@ def test_a_hostile_model_name_leads_to_its_own_page(seen: Served) -> None:
     assert page.status_code == 200
     assert f"<h1>{escape(HOSTILE_MODEL)}</h1>".replace("&#x27;", "&#39;") in page.text
     assert "never deployed" in page.text.lower()
+
+
+def test_an_incident_says_what_the_diagnosis_said_and_leads_to_it(seen: Served, served: Served) -> None:
+    found = last_diagnosis(seen.small.project, "spam")
+    assert found is not None
+    shown = seen.person().get("/incidents/1").text
+    assert f"<strong>{found.verdict}</strong>" in shown
+    assert escape(found.told).replace("&#x27;", "&#39;") in shown
+    assert 'href="/models/spam"' in shown
+    with at(seen.small.folder):
+        assert f"UTC: {found.verdict}. " in typed("incident", "show", "1").out
+    assert "was not diagnosed yet" in served.person().get("/incidents/1").text
+
+
+def test_the_page_of_a_model_says_what_happened_once(seen: Served) -> None:
+    """The headline of a verdict and its first sentence are the same news."""
+    small, found = seen.small, last_diagnosis(seen.small.project, "spam")
+    assert found is not None
+    health = model_health(small.project, "spam", (), now=NOON)
+    _, headline = HEADLINES[found.verdict]
+    for said, repeated in ((headline, True), ("the deployed bytes are not the signed ones", False)):
+        values = model_page(small.project, replace(health, headline=said), NOON)
+        assert values["repeated"] is repeated
 
 
 def test_what_people_write_stays_text_and_stays_whole(served: Served) -> None:

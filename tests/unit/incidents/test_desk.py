@@ -103,6 +103,8 @@ def test_silence_escalates_to_both_audiences_with_doubling_waits(desk: Desk, log
     assert desk.show(1).incident.level == 4
     assert [logged.entry.data["level"] for logged in log.entries(kinds=["incident.escalated"])] == [1, 2, 3, 4]
     steps = [step for step in desk.show(1).steps if step.kind == "escalated"]
+    again = NOW + timedelta(minutes=15 + 30)
+    assert steps[0].detail == f"nobody has acknowledged it: step 1, the next at {again:%Y-%m-%d %H:%M} UTC"
     assert all(step.entry is not None for step in steps)
 
 
