@@ -44,6 +44,8 @@ RISE = 0.1  # of the answers of a region that leave the imitation, for certain
 MARKED = 0.1  # of the rows that flip under, or carry, a mark that few recent rows have
 UNMARKED = 1e-3
 FALLEN = 1e-3
+EVEN = 0.5  # of the rise of errors, on the third of the rows that errors are least expected of
+SPARED = 0.1
 IN_PLACE = 0.07  # inputs told from trusted ones no better than by an AUC of .57, beyond its error
 CERTAIN = 3.0  # standard errors
 CALM = 4.0
@@ -280,11 +282,20 @@ def _answers_left(items: Mapping[str, Evidence]) -> bool:
     return in_place and (sure or mimic.get("pair_rise", 0.0) > RISE) and not _innocent(items)
 
 
-def _faultless(items: Mapping[str, Evidence]) -> bool:
-    """Whether the columns are sound, the labels are not all of one kind, and do not call more answers wrong."""
+def _fault(items: Mapping[str, Evidence]) -> float:
+    """How much weight a data fault keeps, 0 to 1, where columns, labels and answers were looked at.
+
+    Next to none where the columns are sound, the labels are not all of one kind, and do not call more answers wrong;
+    little where they do, but hardly where errors are least expected: what is wrong with labels spares no ground.
+    """
     columns, labels, concept = (_numbers(items, name) for name in ("pipeline", "labels", "concept"))
     looked = "fault" in columns and "one_sided" in labels and "fall_at_least" in concept
-    return looked and columns["fault"] <= 0 and labels["one_sided"] <= 0 and concept["fall_at_least"] <= 0
+    if not looked or columns["fault"] > 0 or labels["one_sided"] > 0:
+        return 1.0
+    if concept["fall_at_least"] <= 0:
+        return UNMARKED
+    even = [labels[name] for name in ("even", "even_but_one") if name in labels]
+    return SPARED if even and max(even) < EVEN else 1.0
 
 
 def _numbers(items: Mapping[str, Evidence], name: str) -> Mapping[str, float]:
@@ -299,7 +310,7 @@ def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict
     to none. A copy that gives every answer that was served was not tampered with; where there is none, answers that
     changed for certain while the inputs did not are the model's doing. A trigger that leaves no mark on
     what it triggers is none: `backdoor` gets next to none.
-    A fault of the data leaves one in the columns, or turns answers wrong with its labels: else it is none, too.
+    A fault of the data leaves one in the columns, or turns answers wrong with its labels wherever they are: `_fault`.
     """
     calm = (
         "agrees" in _numbers(items, "replay")
@@ -311,7 +322,7 @@ def _settled(priors: Mapping[str, float], items: Mapping[str, Evidence]) -> dict
         "intact": CALM if calm else FALLEN if fell else 1.0,
         "model-tampering": UNMARKED if _innocent(items) else 1.0,
         "backdoor": UNMARKED if _unmarked(items) else 1.0,
-        "data-fault": UNMARKED if _faultless(items) else 1.0,
+        "data-fault": _fault(items),
     }
     if _answers_left(items):
         factor |= dict.fromkeys(("intact", "data-fault", *NATURAL), UNMARKED)

@@ -283,3 +283,13 @@ def test_answers_that_changed_for_certain_while_the_inputs_did_not_are_the_model
     broken = replace(sound, numbers={"fault": 1.0})
     assert decide([SURROGATE, FELL, still, broken, left], weights=noise).verdict == "concept-drift"
     assert decide([AGREES, FELL, still, sound, left], weights=noise).verdict == "concept-drift"
+
+
+@pytest.mark.parametrize(("even", "even_but_one", "named"), [(0.2, 0.3, "concept-drift"), (0.2, 0.9, "data-fault")])
+def test_what_is_wrong_with_labels_spares_no_ground(even: float, even_but_one: float, named: str) -> None:
+    torn = weights(data_fault=[1.5, 0.0], concept_drift=[1.0, 0.0])
+    columns = Evidence("pipeline", 0.0, numbers={"fault": 0.0})
+    labels = Evidence("labels", 0.9, numbers={"one_sided": 0.0, "even": even, "even_but_one": even_but_one})
+    assert decide([AGREES, FELL, columns, labels], weights=torn).verdict == named
+    moved = replace(columns, value=0.5, numbers={"fault": 0.5})
+    assert decide([AGREES, FELL, moved, labels], weights=torn).verdict == "data-fault"  # a column tells by itself
