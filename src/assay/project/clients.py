@@ -17,7 +17,8 @@ from assay.monitoring.clients.counting import LEAD, MOST_SEEN, Roster, count, ne
 from assay.monitoring.clients.judge import ClientAlarm, ClientWindow, judge
 from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, NOBODY, Columns, Seen, Sight
 from assay.monitoring.clients.space import SAMPLE, Space
-from assay.monitoring.clients.words import SIGNAL, sentence
+from assay.monitoring.clients.words import SIGNAL, sentence, who
+from assay.monitoring.clock import readable
 from assay.monitoring.monitor import FEWEST_WINDOWS
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.windows import floor_to
@@ -196,6 +197,15 @@ def _not_judged(project: Project, name: str, what: str, now: datetime) -> Client
     return ClientWatch(findings=(Finding("client.not-judged", name, Severity.WARNING, detail),))
 
 
+def _before(watch: ClientWatch) -> str:
+    """Who was accused and is calm now: an incident may be open for it, and this must not read as if nobody had been."""
+    ended = [alarm for alarm in watch.alarms if alarm.until is not None]
+    if not ended:
+        return ""
+    last = max(ended, key=lambda alarm: (alarm.until or "", alarm.client))
+    return f" now; {who(last.client)} did, until {readable(last.until or '')}"
+
+
 def _said(
     project: Project, name: str, watch: ClientWatch, windows: Sequence[ClientWindow], *, now: datetime
 ) -> ClientWatch:
@@ -206,7 +216,7 @@ def _said(
     elif not windows:
         outcome, detail = "unknown", "no complete window yet"
     else:
-        outcome, detail = "pass", f"{watch.clients} clients, none beyond what any client may do"
+        outcome, detail = "pass", f"{watch.clients} clients, none beyond what any client may do{_before(watch)}"
     body = {"windows": len(windows), "clients": watch.clients, "standing": len(standing)}
     checks.record(project.state, name, KIND, outcome=outcome, detail=detail, now=now, body=body)
     findings = [

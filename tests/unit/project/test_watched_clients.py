@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def test_a_client_that_probes_is_an_incident_for_security_told_once(small: Small
     health = project_health(small.project, now=NOW).models[0]
     assert health.checks["clients"].outcome == "fail"
     assert "mallory" in health.checks["clients"].detail
+
+
+def test_a_client_that_has_calmed_is_not_passed_over(small: Small) -> None:
+    log_of(small, attacked=True)
+    later = NOW + timedelta(days=2)  # two days without a query
+    watch_clients(small.project, "spam", later)
+    found = project_health(small.project, now=later).models[0].checks["clients"]
+    assert found.outcome == "pass"
+    assert "none beyond what any client may do now; " in found.detail
+    assert re.search(r"(client mallory|all clients that are new, together) did, until \d{4}-\d\d-\d\d", found.detail)
 
 
 def test_honest_clients_raise_nothing_and_the_light_is_good(small: Small) -> None:
