@@ -26,6 +26,8 @@ HALF = 0.5
 WORTH_A_LOOK = 0.2  # share of a data fault, beside a natural cause, from which it is to be ruled out before retraining
 MOST_NAMED = 8
 UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
+IN_PART = "Nothing is wrong with the model that can be seen, but not everything is as well as it was"
+LOOK = "Look at the rows where it fell, and at the alarms that stand, before you call it well; then keep monitoring."
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "intact": ("Nothing to do; keep monitoring.",),
@@ -72,6 +74,8 @@ def actions_for(verdict: str, evidence: Sequence[Evidence]) -> tuple[str, ...]:
     """
     if verdict == "unknown" and all(item.missing is None for item in evidence):
         return ACTIONS[verdict][1:]
+    if verdict == "intact" and any(item.notes.get("scope") == "local" for item in evidence):
+        return (LOOK,)
     fault = _fault({item.name: item for item in evidence})
     return tuple(action.replace("{fault}", fault) for action in ACTIONS[verdict])
 
@@ -155,6 +159,8 @@ def _what(
     if verdict == "unknown":
         likely = sorted(probabilities.items(), key=lambda item: -item[1])[:2]
         return said + "; likeliest are " + " and ".join(f"{name} ({share:.0%})" for name, share in likely) + "."
+    if verdict == "intact" and scope == "local" and slices:
+        return f"{IN_PART}: it fell mostly where {slices[0]['where']}."
     if verdict == "intact":
         unjudged = next((item.missing for item in missing if item.name == "concept"), None)
         return f"{said}." if unjudged is None else f"{UNJUDGED} ({unjudged})."

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from assay.cli.diagnose import print_diagnosis
-from assay.diagnosis.explanation import ACTIONS, explain
+from assay.diagnosis.evidence.base import Evidence
+from assay.diagnosis.explanation import ACTIONS, actions_for, explain
 
 
 def told(probabilities: dict[str, float], *, escalate: bool = False) -> tuple[str, str, str]:
@@ -33,6 +34,27 @@ def test_nobody_is_sent_to_retrain_on_labels_that_may_be_of_other_rows() -> None
 def test_an_unlikely_fault_holds_nobody_up() -> None:
     assert told({"concept-drift": 0.85, "data-fault": 0.15})[2] == ACTIONS["concept-drift"][0]
     assert told({"intact": 0.7, "data-fault": 0.3})[2] == ACTIONS["intact"][0]
+
+
+def test_a_model_that_fell_in_part_is_not_praised() -> None:
+    uniformity = Evidence("uniformity", notes={"scope": "local"})
+    (action,) = actions_for("intact", [uniformity])
+    said = explain(
+        verdict="intact",
+        probabilities={"intact": 0.6},
+        force=(),
+        missing=(),
+        scope="local",
+        silent=False,
+        slices=[{"where": "age > 40"}],
+        onset=None,
+        gradual=False,
+        actions=(action,),
+        escalate=False,
+    )
+    assert said[0].endswith("not everything is as well as it was: it fell mostly where age > 40.")
+    assert said[2].startswith("Look at the rows where it fell, and at the alarms that stand")
+    assert actions_for("intact", [Evidence("uniformity", notes={"scope": "global"})]) == ACTIONS["intact"]
 
 
 @pytest.mark.parametrize("escalate", [False, True])
