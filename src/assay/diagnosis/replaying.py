@@ -7,7 +7,7 @@ alone. Replay asks the model alone, needs no labels, and one window is enough.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ FLOAT_TOLERANCE = 1e-5  # single precision, relative to 1: what a confidence in 
 HARD_CONFIDENCE = 0.02  # more than half precision, another build or another machine explain
 HARD_MARGIN = 0.05
 REPEATED = 200
+ASKED_AT_ONCE = 20_000  # rows that go to a copy together: its answers for thousands of classes still fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +63,96 @@ def _nothing(trouble: str, skipped: int = 0, unanswered: tuple[str, ...] = ()) -
 
 
 def replay_sample(table: pa.Table, case: Case, *, rows: int = ROWS_PER_WINDOW) -> Replay:
-    """Replay a seeded sample of a window: the cheap evidence of every monitor run.
+    """Replay a seeded sample of some rows; see `replay_samples`."""
+    return replay_samples([table], case, rows=rows)[0]
 
-    Half of the sample is uniform, half is spread over the predicted classes and declared slices, so
-    that tampering with a rare class is met too. Results of several windows add up.
+
+def replay_samples(tables: Sequence[pa.Table], case: Case, *, rows: int = ROWS_PER_WINDOW) -> list[Replay]:
+    """Replay a seeded sample of each window: the cheap evidence of every monitor run.
+
+    Half of a sample is uniform, half is spread over the predicted classes and declared slices, so that
+    tampering with a rare class is met too. Results of several windows add up. A copy is asked about all
+    windows at once, and about each by itself only when it cannot answer them together.
 
     Args:
-        table: Logged rows of one window.
+        tables: Logged rows of each window.
         case: Holds the known-good copies, the deployment record, the schema and the sampling key.
-        rows: Size of the sample; a smaller window is replayed whole.
+        rows: Size of a sample; a smaller window is replayed whole.
+
+    Returns:
+        What came of each window, in their order.
     """
+    copies: dict[str | None, Predictor] = {}
+    copies.update(case.copies)
+    if case.known_good is not None:
+        copies[case.bytes.recorded_root] = case.known_good
+    found = [_sampled(table, case, rows, copies) for table in tables]
+    samples = [one for one in found if isinstance(one, _Sample)]
+    for root in dict.fromkeys(root for sample in samples for root in sample.parts):
+        assert root in copies  # noqa: S101 - others were skipped
+        _ask(copies[root], [sample.parts[root] for sample in samples if root in sample.parts], case.schema)
+    return [one.replay() if isinstance(one, _Sample) else one for one in found]
+
+
+@dataclass(slots=True)
+class _Part:
+    """The rows of one sample that one version answered, and what came of asking its copy.
+
+    Attributes:
+        at: Their positions in the sample.
+        table: They themselves.
+    """
+
+    at: Ints
+    table: pa.Table
+    again: Prediction | None = None
+    varies: float = 0.0
+    unanswered: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The rows of one window that are replayed, by the root digest of the version that served them."""
+
+    schema: PredictionSchema
+    chosen: Ints
+    skipped: int
+    parts: Mapping[str | None, _Part]
+
+    def replay(self) -> Replay:
+        """What came of it, once all copies were asked."""
+        differs, hard, asked = (np.zeros(len(self.chosen), dtype=bool) for _ in range(3))
+        pairs: Counter[tuple[str, str]] = Counter()
+        for part in self.parts.values():
+            if part.again is None:
+                continue
+            asked[part.at] = True
+            own = np.array(class_texts(part.again.labels), dtype=object)
+            served = np.array(class_texts(part.table.column(self.schema.prediction)), dtype=object)
+            confidence = None
+            if self.schema.confidence is not None and self.schema.confidence in part.table.column_names:
+                confidence = encode_column(part.table.column(self.schema.confidence), None)
+            differs[part.at], hard[part.at] = compare_outputs(served, confidence, part.again)
+            far = hard[part.at]
+            pairs.update((str(a), str(b)) for a, b in zip(own[far], served[far], strict=True) if a != b)
+        unanswered = tuple(part.unanswered for part in self.parts.values() if part.unanswered is not None)
+        if not asked.any():
+            return _nothing(unanswered[0], self.skipped, unanswered)
+        varies = max(part.varies for part in self.parts.values())
+        kept = (self.chosen[asked], differs[asked], hard[asked])
+        return Replay(*kept, dict(pairs), self.skipped + int((~asked).sum()), varies, unanswered=unanswered)
+
+
+def _sampled(table: pa.Table, case: Case, rows: int, copies: Collection[str | None]) -> _Sample | Replay:
+    """The sample of one window; a `Replay` that says why there is none."""
     schema = case.schema
-    if case.known_good is None and not case.copies:
+    if not copies:
         return _nothing(case.no_copy or "there is no verified known-good copy")
     if schema.prediction not in table.column_names:
         return _nothing(f"the rows have no column {schema.prediction!r}")
     served = np.array(class_texts(table.column(schema.prediction)), dtype=object)
     answered = np.flatnonzero(served != np.array(None))
     roots = roots_of(table, schema, case.deployments, case.bytes.recorded_root)
-    copies: dict[str | None, Predictor] = {}
-    copies.update(case.copies)
-    if case.known_good is not None:
-        copies[case.bytes.recorded_root] = case.known_good
     whole = ~_newly_empty(table, case)
     able = np.array([roots[i] in copies and whole[i] for i in answered], dtype=bool)
     usable, skipped = answered[able], int((~able).sum())
@@ -93,7 +162,47 @@ def replay_sample(table: pa.Table, case: Case, *, rows: int = ROWS_PER_WINDOW) -
         )
     seed = sampling_seed(case.key, window_digest(table))
     chosen = _draw(usable, _strata(table, schema, served), rows, seed)
-    return _compare(table, schema, chosen, roots=roots, copies=copies, skipped=skipped)
+    parts = {}
+    for root in dict.fromkeys(roots[i] for i in chosen):
+        at = np.flatnonzero([roots[i] == root for i in chosen])
+        parts[root] = _Part(at, table.take(pa.array(chosen[at])))
+    return _Sample(schema, chosen, skipped, parts)
+
+
+def _ask(copy: Predictor, parts: Sequence[_Part], schema: PredictionSchema) -> None:
+    """Ask a copy about all these rows, and about the first of them twice."""
+    for some in _together(parts):
+        tables = [part.table for part in some]
+        features = [name for name in schema.features_of(tables[0].column_names) if name in tables[0].column_names]
+        inputs = pa.concat_tables([table.select(features) for table in tables])
+        try:
+            again = copy.predict(inputs)
+            twice = copy.predict(inputs.slice(0, REPEATED))
+        except (AssayError, ValueError, TypeError, ArithmeticError) as err:
+            if len(some) > 1:
+                for part in some:
+                    _ask(copy, [part], schema)
+                continue
+            some[0].unanswered = f"the known-good copy cannot answer these rows ({type(err).__name__}: {err})"[:300]
+            continue
+        own, other = (np.array(class_texts(answers.labels), dtype=object) for answers in (again, twice))
+        varies = float((own[: len(other)] != other).mean())
+        first = 0
+        for part in some:
+            part.again, part.varies = again.part(slice(first, first + part.table.num_rows)), varies
+            first += part.table.num_rows
+
+
+def _together(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
+    """The same in groups that a copy is asked about at once: of one schema, and not too many rows."""
+    group: list[_Part] = []
+    for part in parts:
+        rows = sum(one.table.num_rows for one in group) + part.table.num_rows
+        if group and (rows > ASKED_AT_ONCE or part.table.schema != group[0].table.schema):
+            yield group
+            group = []
+        group.append(part)
+    yield group
 
 
 def _newly_empty(table: pa.Table, case: Case) -> Bools:
@@ -157,48 +266,6 @@ def _draw(usable: Ints, strata: Sequence[tuple[object, ...]], rows: int, seed: i
         seen[strata[row]] += 1
     chosen += list(rest[np.argsort(turn, kind="stable")][: rows // 2])
     return np.sort(np.array(chosen, dtype=np.int64))
-
-
-def _compare(
-    table: pa.Table,
-    schema: PredictionSchema,
-    chosen: Ints,
-    *,
-    roots: Sequence[str | None],
-    copies: Mapping[str | None, Predictor],
-    skipped: int,
-) -> Replay:
-    differs, hard = np.zeros(len(chosen), dtype=bool), np.zeros(len(chosen), dtype=bool)
-    asked = np.ones(len(chosen), dtype=bool)
-    unanswered: list[str] = []
-    pairs: Counter[tuple[str, str]] = Counter()
-    varies = 0.0
-    features = [name for name in schema.features_of(table.column_names) if name in table.column_names]
-    for root in dict.fromkeys(roots[i] for i in chosen):
-        at = np.flatnonzero([roots[i] == root for i in chosen])
-        part = table.take(pa.array(chosen[at]))
-        inputs = part.select(features)
-        try:
-            again = copies[root].predict(inputs)
-            twice = copies[root].predict(inputs.slice(0, REPEATED))
-        except (AssayError, ValueError, TypeError, ArithmeticError) as err:
-            unanswered.append(f"the known-good copy cannot answer these rows ({type(err).__name__}: {err})"[:300])
-            asked[at] = False
-            continue
-        own = np.array(class_texts(again.labels), dtype=object)
-        other = np.array(class_texts(twice.labels), dtype=object)
-        varies = max(varies, float((own[: len(other)] != other).mean()))
-        served = np.array(class_texts(part.column(schema.prediction)), dtype=object)
-        confidence = None
-        if schema.confidence is not None and schema.confidence in part.column_names:
-            confidence = encode_column(part.column(schema.confidence), None)
-        differs[at], hard[at] = compare_outputs(served, confidence, again)
-        pairs.update((str(a), str(b)) for a, b in zip(own[hard[at]], served[hard[at]], strict=True) if a != b)
-    if not asked.any():
-        return _nothing(unanswered[0], skipped, tuple(unanswered))
-    skipped += int((~asked).sum())
-    kept = (chosen[asked], differs[asked], hard[asked])
-    return Replay(*kept, dict(pairs), skipped, varies, unanswered=tuple(unanswered))
 
 
 def compare_outputs(served: Texts, confidence: Floats | None, again: Prediction) -> tuple[Bools, Bools]:

@@ -81,6 +81,11 @@ class Prediction:
         if self.classes is not None and (self.scores is None or len(self.classes) != self.scores.shape[1]):
             raise LoadError(f"{len(self.classes)} classes need one column of scores each")
 
+    def part(self, rows: slice) -> Prediction:
+        """What it says about some of the rows."""
+        confidence, scores = (None if some is None else some[rows] for some in (self.confidence, self.scores))
+        return Prediction(self.labels[rows], confidence, scores, self.classes)
+
 
 class Predictor(Protocol):
     """A loaded model.

@@ -12,6 +12,7 @@ from assay.errors import LoadError, MissingExtraError, TableError
 from assay.frameworks.answers import from_probabilities, labelled
 from assay.frameworks.base import ModelFiles, Prediction, choose
 from assay.frameworks.columns import frame, in_order, matrix, select
+from assay.frameworks.probing import without
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +132,8 @@ def _checked(model: object, name: str) -> object:
 
 def _open_skops(files: ModelFiles, name: str, vouched: Collection[str]) -> object:
     try:
-        from skops import io as skops_io
+        with without("torch"):
+            from skops import io as skops_io
     except ImportError as err:
         raise MissingExtraError(f"opening {name}", "sklearn") from err
     raw = bytes(files.view(name))

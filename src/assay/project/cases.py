@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from assay.diagnosis.case import ByteFacts, Case, DeploymentFact
 from assay.diagnosis.comparison import MIN_KNOWN
-from assay.diagnosis.replaying import replay_sample
+from assay.diagnosis.replaying import replay_samples
 from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
 from assay.errors import ConfigError, LoadError, VerificationError
@@ -157,20 +157,17 @@ def replay_windows(
     found: list[Finding] = []
     first: datetime | None = None
     table = situation.rows(from_text(windows[0].start), from_text(windows[-1].end), limit=MOST_REPLAYED)
+    if not table.num_rows:
+        return situation.copies.trouble, None
     empty = table.slice(0, 0)
-    case, unanswered = None, False
     at = table.column(situation.baseline.schema.time).cast(pa.int64()).to_numpy()
-    for window in windows:
-        start, end = from_text(window.start), from_text(window.end)
-        low, high = _micros(start), _micros(end)
-        part = table.filter(pa.array((at >= low) & (at < high)))
-        if not part.num_rows:
-            continue
-        case = case or situation.case(before=empty, recent=table, reference=empty)
-        replayed = replay_sample(part, case)
+    starts = [from_text(window.start) for window in windows]
+    spans = [(_micros(start), _micros(from_text(window.end))) for start, window in zip(starts, windows, strict=True)]
+    parts = [table.filter(pa.array((at >= low) & (at < high))) for low, high in spans]
+    case = situation.case(before=empty, recent=table, reference=empty)
+    for start, replayed in zip(starts, replay_samples(parts, case), strict=True):
         differing = int(replayed.differs.sum())
-        if replayed.unanswered and not unanswered:
-            unanswered = True
+        if replayed.unanswered and not any(one.rule == "replay.no-answer" for one in found):
             what = f"in the window from {start:%Y-%m-%d}, {replayed.unanswered[0]}: nothing vouches for those outputs"
             found.append(Finding("replay.no-answer", situation.model.name, Severity.WARNING, what))
         if differing:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from tests.unit.diagnosis.small_world import RuleModel, World
 
 from assay.diagnosis.case import ByteFacts, DeploymentFact
@@ -12,7 +13,7 @@ from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.evidence.replay import gather
 from assay.diagnosis.frames import Texts
-from assay.diagnosis.replaying import compare_outputs, replay_sample, roots_of
+from assay.diagnosis.replaying import compare_outputs, replay_sample, replay_samples, roots_of
 from assay.errors import TableError
 from assay.frameworks.base import Prediction, Predictor
 from assay.monitoring.schema import PredictionSchema
@@ -105,6 +106,60 @@ def test_each_row_is_put_to_the_copy_of_the_version_that_served_it(world: World)
     assert len(replay) == 200
     assert not replay.differs.any()
     assert replay_sample(table, replace(case, deployments=()), rows=1000).differs.any()
+
+
+class Counting:
+    """A copy that counts how often it is asked, and takes no row whose first column is above ``most``."""
+
+    def __init__(self, most: float = np.inf) -> None:
+        self.model, self.most, self.asked = RuleModel(), most, 0
+
+    def predict(self, table: pa.Table) -> Prediction:
+        self.asked += 1
+        if max(table.column("heat").to_pylist()) > self.most:
+            raise TableError("too hot")
+        return self.model.predict(table)
+
+
+def test_windows_replayed_together_say_what_each_says_alone(world: World) -> None:
+    case = world.case(served=RuleModel(flip=lambda x: x[:, 4] > 0.3))
+    windows = [case.recent.slice(0, 200), case.recent.slice(0, 0), case.recent.slice(200, 300)]
+    together = replay_samples(windows, case, rows=150)
+    assert [len(one) for one in together] == [150, 0, 150]
+    for window, one in zip(windows, together, strict=True):
+        alone = replay_sample(window, case, rows=150)
+        assert (one.row.tolist(), one.differs.tolist()) == (alone.row.tolist(), alone.differs.tolist())
+        assert (one.hard.tolist(), one.pairs, one.trouble) == (alone.hard.tolist(), alone.pairs, alone.trouble)
+    assert together[0].differs.any()
+
+
+def test_a_copy_is_asked_about_all_windows_at_once(world: World) -> None:
+    copy = Counting()
+    case = replace(world.case(), known_good=copy)
+    replay_samples([case.recent.slice(at, 100) for at in range(0, 500, 100)], case)
+    assert copy.asked == 2, "once about all, and once more about the first rows"
+
+
+def test_windows_are_asked_about_in_groups_that_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.diagnosis.replaying.ASKED_AT_ONCE", 250)
+    copy = Counting()
+    case = replace(world.case(), known_good=copy)
+    found = replay_samples([case.recent.slice(at, 100) for at in range(0, 500, 100)], case)
+    assert copy.asked == 6
+    assert [len(one) for one in found] == [100] * 5
+    assert not any(one.differs.any() for one in found)
+
+
+def test_a_window_the_copy_cannot_answer_leaves_the_others_alone(world: World) -> None:
+    case = world.case()
+    heat = case.recent.column("heat").to_numpy().copy()
+    heat[120] = 1000.0
+    table = case.recent.set_column(case.recent.column_names.index("heat"), "heat", pa.array(heat))
+    case = replace(case, known_good=Counting(most=500.0))
+    found = replay_samples([table.slice(at, 100) for at in (0, 100, 200)], case)
+    assert [len(one) for one in found] == [100, 0, 100]
+    assert "too hot" in str(found[1].trouble)
+    assert [bool(one.unanswered) for one in found] == [False, True, False]
 
 
 def test_a_row_without_a_deployment_belongs_to_the_recorded_version() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,3 +188,15 @@ def test_a_model_that_lacks_one_of_its_arrays_is_a_load_error(held: Callable[...
             damaged.writestr(name, whole.read(name) if name == "schema.json" else b"no array")
     with pytest.raises(LoadError, match="cannot be opened by the installed scikit-learn"):
         Sklearn().open(held({"model.skops": buffer.getvalue()}))
+
+
+def test_opening_skops_leaves_torch_alone(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed, so nothing could import it")
+    skops.io.dump(LogisticRegression(max_iter=1000).fit(X, Y), tmp_path / "model.skops")
+    script = (
+        "import sys; from assay.artifacts.snapshot import Snapshot; from assay.frameworks.sklearn import Sklearn\n"
+        "with Snapshot.of(sys.argv[1]) as files: Sklearn().open(files)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stderr
