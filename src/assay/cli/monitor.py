@@ -157,7 +157,7 @@ def _schema(options: Mapping[str, object]) -> PredictionSchema:
 
 def _project(name: str | None, plot: Path | None, *, as_json: bool) -> int:
     from assay.cli.diagnose import print_diagnosis
-    from assay.project.watching import monitored_models
+    from assay.project.monitoring import monitored_models
 
     project = open_project()
     names = [name] if name else monitored_models(project)

@@ -97,8 +97,8 @@ def prune(
 
 
 def _before(project: Project, name: str, before: str | None, keep: str | None, present: datetime) -> datetime:
+    from assay.project.monitoring import predictions_of
     from assay.project.retention import ago
-    from assay.project.watching import predictions_of
     from assay.storage.clock import parse_span
 
     if before and keep:

@@ -229,21 +229,15 @@ def roots_of(
     table: pa.Table, schema: PredictionSchema, deployments: Sequence[DeploymentFact], recorded: str | None
 ) -> list[str | None]:
     """Root digest of the version that served each row: its own, else the deployment record's, else the recorded one."""
-    roots: list[str | None] = [None] * table.num_rows
-    if schema.model is not None and schema.model in table.column_names:
-        roots = [None if value is None else str(value) for value in table.column(schema.model).to_pylist()]
     at = times(table, schema.time)
-    known = {fact.root for fact in deployments}
-    for i, root in enumerate(roots):
-        if root is not None:
-            continue
-        live = [
-            fact.root
-            for fact in deployments
-            if fact.since.timestamp() <= at[i] and (fact.until is None or at[i] < fact.until.timestamp())
-        ]
-        roots[i] = live[-1] if live else (recorded if recorded is not None or not known else None)
-    return roots
+    roots = np.full(table.num_rows, recorded, dtype=object)
+    for fact in deployments:  # where two overlap, the later one served
+        until = np.inf if fact.until is None else fact.until.timestamp()
+        roots[(fact.since.timestamp() <= at) & (at < until)] = fact.root
+    if schema.model is None or schema.model not in table.column_names:
+        return [*roots]
+    own = table.column(schema.model).to_pylist()
+    return [root if value is None else str(value) for value, root in zip(own, roots, strict=True)]
 
 
 def _strata(table: pa.Table, schema: PredictionSchema, served: Texts) -> list[tuple[object, ...]]:

@@ -103,8 +103,12 @@ class Situation:
             facts.live_root is not None and facts.recorded_root is not None and facts.live_root != facts.recorded_root
         )
 
-    def case(self, *, before: pa.Table, recent: pa.Table, reference: pa.Table) -> Case:
-        """The case of a diagnosis over these rows."""
+    def case(self, *, before: pa.Table, recent: pa.Table, reference: pa.Table, wait: bool = True) -> Case:
+        """The case of a diagnosis over these rows.
+
+        ``wait``: for the known-good copy to be open, so that the case says why it cannot be; else whoever asks
+        it waits.
+        """
         schema = self.baseline.schema
         column = schema.model
         served = (
@@ -118,7 +122,7 @@ class Situation:
             reference=reference,
             before=before,
             recent=recent,
-            known_good=self.copies.opened(recorded),
+            known_good=self.copies.opened(recorded) if wait else self.copies.get(recorded or ""),
             bytes=_with_served(self.facts, tuple(served)),
             key=self.project.places.log_key.read_bytes(),
             deployments=tuple(DeploymentFact(one.root, one.since, one.until) for one in self.history),
@@ -164,10 +168,11 @@ def replay_windows(
     starts = [from_text(window.start) for window in windows]
     spans = [(_micros(start), _micros(from_text(window.end))) for start, window in zip(starts, windows, strict=True)]
     parts = [table.filter(pa.array((at >= low) & (at < high))) for low, high in spans]
-    case = situation.case(before=empty, recent=table, reference=empty)
+    case = situation.case(before=empty, recent=table, reference=empty, wait=False)
     for start, replayed in zip(starts, replay_samples(parts, case), strict=True):
         differing = int(replayed.differs.sum())
-        if replayed.unanswered and not any(one.rule == "replay.no-answer" for one in found):
+        told = situation.copies.trouble or any(one.rule == "replay.no-answer" for one in found)
+        if replayed.unanswered and not told:
             what = f"in the window from {start:%Y-%m-%d}, {replayed.unanswered[0]}: nothing vouches for those outputs"
             found.append(Finding("replay.no-answer", situation.model.name, Severity.WARNING, what))
         if differing:

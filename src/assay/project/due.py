@@ -16,10 +16,10 @@ from assay.project.clients import watch_clients
 from assay.project.data import verify_data
 from assay.project.fingerprinting import CHEAPLY, hold_fingerprint
 from assay.project.integrity import verify_model
+from assay.project.monitoring import monitor_model
 from assay.project.project import Project
 from assay.project.retention import recorded_folder, tidy
 from assay.project.validating import CHECK, validate_model
-from assay.project.watching import monitor_model
 from assay.storage.timers import Timers
 
 LEASE = timedelta(hours=1)

@@ -204,7 +204,7 @@ class Project:
 
     def monitor(self, name: str, now: datetime) -> Watched:
         """Judge all complete windows of a model not yet seen, and diagnose when something fell or differs."""
-        from assay.project.watching import monitor_model
+        from assay.project.monitoring import monitor_model
 
         return monitor_model(self, name, now)
 

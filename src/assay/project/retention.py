@@ -18,8 +18,8 @@ from assay.monitoring.compaction import Compacted, compact
 from assay.monitoring.partitions import Settled, alone, settle
 from assay.monitoring.retention import EVER, Doomed, Need, delete, doom, floor_of, midnight
 from assay.project.config import ModelConfig
+from assay.project.monitoring import predictions_of
 from assay.project.project import Project
-from assay.project.watching import predictions_of
 from assay.release.store import live_at
 from assay.storage.clock import from_text, utc_text
 

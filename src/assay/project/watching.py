@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from assay.diagnosis.verdict import SURE, Diagnosis, certainty
 from assay.diagnosis.weights import shipped
 from assay.engines.base import Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import BaselineError, ConfigError
+from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
 from assay.monitoring.alarms import Alarm
@@ -28,14 +28,14 @@ from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
-from assay.monitoring.windows import parse_window
 from assay.project import checks
 from assay.project.cases import Situation, begun, gather_case, onsets, replay_windows
 from assay.project.clients import watch_clients
-from assay.project.config import ModelConfig, Predictions
+from assay.project.config import ModelConfig
 from assay.project.copies import Copies
 from assay.project.fingerprinting import watch_fingerprint
 from assay.project.metrics import MOST_SIGNALS
+from assay.project.monitoring import predictions_of
 from assay.project.pending import pending_labels
 from assay.project.project import Project
 from assay.project.reference import check_split, reference_table, schema_of
@@ -63,25 +63,6 @@ class Watched:
     new: tuple[Alarm, ...]
     findings: tuple[Finding, ...]
     diagnosis: Diagnosis | None
-
-
-def monitored_models(project: Project) -> list[str]:
-    """Models that have predictions to watch, in the order of assay.toml."""
-    return [name for name, model in project.config.models.items() if model.predictions]
-
-
-def predictions_of(model: ModelConfig) -> Predictions:
-    """Where a model's predictions are.
-
-    Raises:
-        ConfigError: assay.toml does not say.
-    """
-    if model.predictions is None:
-        raise ConfigError(
-            f"[models.{model.name}] names no predictions: add [models.{model.name}.predictions] with path, time and "
-            "prediction"
-        )
-    return model.predictions
 
 
 def learn_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
@@ -129,31 +110,13 @@ def baseline_of(project: Project, name: str, *, now: datetime) -> Baseline:
     return learn_baseline(project, name, now=now)
 
 
-def monitor_model(project: Project, name: str, now: datetime) -> Watched:
-    """Judge all complete windows; ask the cheap evidence; diagnose when something fell or differs; log all of it.
-
-    Running it twice changes nothing: windows and alarms are kept under their baseline, entries under their key.
-    """
-    model = project.config.model(name)
+def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -> Watched:
+    """What `assay.project.monitoring.monitor_model` says, with known-good copies that may be opening already."""
     predictions = predictions_of(model)
-    with checks.attempted(project.state, name, "monitoring", now):
-        return _monitor(project, model, predictions, now)
-
-
-def _monitor(project: Project, model: ModelConfig, predictions: Predictions, now: datetime) -> Watched:
-    with Copies(project, model, deployments(project.state, model.name), now) as copies:
-        return _monitor_beside(project, model, predictions, copies, now)
-
-
-def _monitor_beside(
-    project: Project, model: ModelConfig, predictions: Predictions, copies: Copies, now: datetime
-) -> Watched:
     name = model.name
     baseline = baseline_of(project, name, now=now)
     known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
     live = live_at(project.state, name, now)
-    if live is not None and _may_be_due(baseline, known, now):
-        copies.start(live.root)  # it opens while the windows are counted
     copies.verify_all()
     engine, source = find_engine(predictions.engine), Source((predictions.path,))
     done = run(
@@ -192,12 +155,6 @@ def _monitor_beside(
     asked = watch_fingerprint(project, name, now)
     clients = watch_clients(project, name, now).findings
     return Watched(done.evaluation, new, (*done.findings, *trouble, *asked, *clients), found)
-
-
-def _may_be_due(baseline: Baseline, known: Collection[str], now: datetime) -> bool:
-    """Whether a window can have become complete since the last one that is known."""
-    width = parse_window(baseline.window)
-    return not known or not isinstance(width, timedelta) or now >= from_text(max(known)) + 2 * width
 
 
 def _unsettled(situation: Situation) -> bool:

@@ -19,9 +19,10 @@ from assay.monitoring.floors import SENSITIVE
 from assay.monitoring.store import load_windows
 from assay.project.curves import curves, levels
 from assay.project.health import last_diagnosis, project_health
+from assay.project.monitoring import monitored_models
 from assay.project.portraits import portrait
 from assay.project.reference import reference_table
-from assay.project.watching import Watched, baseline_of, diagnose_model, learn_baseline, monitored_models
+from assay.project.watching import Watched, baseline_of, diagnose_model, learn_baseline
 
 DAY = timedelta(days=1)
 QUIET, END = TODAY + 5 * DAY, TODAY + 12 * DAY

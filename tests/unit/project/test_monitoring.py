@@ -1,0 +1,80 @@
+"""Whether a monitor run begins to open the known-good copy before it knows what it needs it for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.small_project import CONFIG, TODAY, Small, build
+
+from assay.project.copies import Copies
+from assay.project.monitoring import monitor_model
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The copies that were started, whether or not they were needed."""
+    seen: list[str | None] = []
+    start = Copies.start
+
+    def watched(self: Copies, root: str | None) -> None:
+        seen.append(root)
+        start(self, root)
+
+    monkeypatch.setattr(Copies, "start", watched)
+    return seen
+
+
+def live(folder: Path, config: str = CONFIG) -> Small:
+    small = build(folder, config=config)
+    small.go_live()
+    return small
+
+
+def ran(small: Small, begun: list[str | None], now: datetime) -> tuple[int, int]:
+    """Windows known after a run, and how many copies it began to open."""
+    begun.clear()
+    windows = monitor_model(small.reopened(now=now), "spam", now).evaluation.windows
+    return windows, len(begun)
+
+
+def test_a_copy_is_begun_when_a_window_may_be_complete(tmp_path: Path, begun: list[str | None]) -> None:
+    small = live(tmp_path)
+    small.serve(3, start=TODAY)
+    windows, started = ran(small, begun, TODAY + 2 * DAY)
+    assert windows == 2
+    assert started
+    assert ran(small, begun, TODAY + 2 * DAY) == (2, 0), "nothing new can be there"
+    assert ran(small, begun, TODAY + 3 * DAY - timedelta(minutes=1)) == (2, 0), "the third day is not over"
+    windows, started = ran(small, begun, TODAY + 3 * DAY)
+    assert windows == 3
+    assert started
+
+
+def test_windows_of_rows_may_be_complete_at_any_time(tmp_path: Path, begun: list[str | None]) -> None:
+    small = live(tmp_path, f"{CONFIG}\n[models.spam.monitor]\nwindow = '100rows'\n")
+    small.serve(1, start=TODAY)
+    windows, started = ran(small, begun, TODAY + DAY)
+    assert started
+    assert ran(small, begun, TODAY + DAY) == (windows, 1)
+
+
+def test_the_copy_opens_before_the_rest_is_imported(tmp_path: Path) -> None:
+    small = live(tmp_path)
+    small.serve(1, start=TODAY)
+    script = (
+        "import sys; from datetime import datetime; from pathlib import Path\n"
+        "from assay.project.copies import Copies; from assay.project.project import Project\n"
+        "Copies.start = lambda self, root: print(root is not None, 'scipy' in sys.modules, 'duckdb' in sys.modules)\n"
+        "now = datetime.fromisoformat(sys.argv[2])\n"
+        "Project.open(Path(sys.argv[1]), now=now, actor='a').monitor('spam', now)"
+    )
+    place = str(small.project.places.folder.parent / "assay.toml")
+    command = [sys.executable, "-c", script, place, (TODAY + DAY).isoformat()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[0] == "True False False", done.stderr
