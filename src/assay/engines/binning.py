@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Final, Literal
 
 import numpy as np
@@ -102,16 +103,13 @@ def bins(edges: Edges, x: Doubles, there: npt.NDArray[np.bool_] | None, known: n
         known: Where there is a value, readable or not; None for wherever there is a number.
     """
     found = edges.find(x)
-    if not x.size:
-        return found
-    least, most = float(np.fmin.reduce(x)), float(np.fmax.reduce(x))
-    if least == -np.inf:
-        found[x == -np.inf] = NEGATIVE_INFINITY
-    if most == np.inf:
-        found[x == np.inf] = POSITIVE_INFINITY
-    nothing = np.isnan(x)
-    if nothing.any():
-        found[nothing] = NOT_A_NUMBER
+    if not np.isfinite(x).all():
+        least, most = float(np.fmin.reduce(x)), float(np.fmax.reduce(x))
+        if least == -np.inf:
+            found[x == -np.inf] = NEGATIVE_INFINITY
+        if most == np.inf:
+            found[x == np.inf] = POSITIVE_INFINITY
+        found[np.isnan(x)] = NOT_A_NUMBER
     if there is not None:
         found[~there] = MISSING
         if known is not None:
@@ -128,34 +126,35 @@ class Counter:
         codes: Which of the batch's codes are asked for.
         sizes: How many values each code has, from `LOWEST` on.
         windows: How many windows there are.
+        cells: Counts of one window.
     """
 
     clock: Clock
     codes: tuple[int, ...]
     sizes: tuple[int, ...]
     windows: int
+    cells: int = field(init=False)
     _dense: Longs | None = field(default=None, init=False)
     _sparse: dict[int, int] = field(default_factory=dict, init=False)
 
-    @property
-    def cells(self) -> int:
-        """Counts of one window."""
-        return int(np.prod([float(size) for size in self.sizes])) if self.sizes else 1
+    def __post_init__(self) -> None:
+        self.cells = prod(self.sizes)
 
-    def add(self, window: Longs, codes: Sequence[Codes], span: tuple[int, int]) -> None:
+    def add(self, window: Longs, codes: Sequence[Codes], span: tuple[int, int], *, alone: bool) -> None:
         """Add a batch.
 
         Args:
-            window: The window of each row by this clock; outside of them ``span[0] - 1``.
+            window: The window of each row by this clock, the first of the span being 1; 0 outside of them.
             codes: All codes of the batch.
             span: First window that the batch has rows in, and the last.
+            alone: Whether all rows are in the first of them.
         """
         first, last = span
         if last < first:
             return
-        key = window - (first - 1)
+        key: Longs | int = 1 if alone and self.codes else window
         for at, size in zip(self.codes, self.sizes, strict=True):
-            key = key * size + (codes[at] - LOWEST)
+            key = np.add(codes[at], key * size - LOWEST, dtype=np.int64)
         cells = self.cells
         width = (last - first + 2) * cells
         if width <= DENSE:
@@ -218,7 +217,7 @@ class Places:
         self.last = np.full(windows, np.iinfo(np.int64).min)
 
     def of(self, times: Longs) -> tuple[Longs, tuple[int, int]]:
-        """The window of each time, and the first and the last window that any is in; see `Counter.add`."""
+        """The window of each time, and the first and last that any is in; outside of all, one less than the first."""
         place = np.searchsorted(self.cuts, times, side="right") - 1
         inside = (place >= 0) & (place < len(self.rows))
         if inside.all():

@@ -86,7 +86,9 @@ class _Rows:
     def code(self, asked: Code) -> Codes:
         if isinstance(asked, Bins):
             x, there, known = self.number(asked.of)
-            return bins(edges_of(asked.edges), np.where(there, x, np.nan), None if there.all() else there, known)
+            if there.all():
+                return bins(edges_of(asked.edges), x, None, known)
+            return bins(edges_of(asked.edges), np.where(there, x, np.nan), there, known)
         if isinstance(asked, Values):
             if not isinstance(asked.of, Text):
                 raise _Unsaid
@@ -217,7 +219,7 @@ def oddities(
             if request_id is not None:
                 said = rows.texts(request_id)
                 masks["with_id"] = said.which >= 0
-                ids.update(said.words[one] for one in np.unique(said.which[keep & masks["with_id"]]).tolist())
+                ids |= said.told(keep)
             if label is not None:
                 masks["labelled"] = rows.said(label)
                 if label_time is not None:
@@ -225,8 +227,10 @@ def oddities(
                     masks["early_labels"] = masks["labelled"] & dated & (came != UNDATED) & (came < clock)
             for name, mask in masks.items():
                 found[name] += int((keep & mask).sum())
+            kept = int(keep.sum())
             for name in columns:
-                told[name] += int((keep & table.columns[name].there).sum())
+                one = table.columns[name]
+                told[name] += kept if one.full else int((keep & one.there).sum())
     except _Unsaid:
         return None
     known = found.pop("with_id")

@@ -7,8 +7,9 @@ microseconds. Of anything else `read` and the columns say None, and whoever asks
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final, cast
 
 import numpy as np
@@ -47,6 +48,16 @@ class Texts:
     words: tuple[str, ...]
     which: Longs
 
+    def told(self, rows: Mask) -> frozenset[str]:
+        """The different texts of some rows."""
+        return frozenset(_told(self.words, self.which[rows & (self.which >= 0)]))
+
+
+def _told(words: tuple[str, ...], which: npt.NDArray[np.integer]) -> Iterable[str]:
+    """The words at some places, each at least once."""
+    used = np.bincount(which, minlength=len(words)) > 0
+    return words if used.all() else compress(words, used.tolist())
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -56,12 +67,14 @@ class Column:
         family: What its values are.
         x: The values: numbers, truth values as 0 and 1, microseconds since 1970, or places among the words.
         there: Where there is one.
+        full: Whether there is one in every row.
         words: The texts that places stand for.
     """
 
     family: str
     x: npt.NDArray[np.generic]
     there: Mask
+    full: bool
     words: tuple[str, ...] = ()
 
     def doubles(self) -> Doubles | None:
@@ -87,8 +100,10 @@ class Column:
         """The different texts or whole numbers; None for a column of others."""
         if self.family not in {"text", "integer"}:
             return None
-        found = np.unique(self.x[self.there]).tolist()
-        return frozenset(self.words[one] for one in found) if self.family == "text" else frozenset(found)
+        found = self.x[self.there]
+        return frozenset(
+            _told(self.words, found.astype(np.int64)) if self.family == "text" else np.unique(found).tolist()
+        )
 
     def texts(self) -> Texts | None:
         """The texts as `assay.engines.sql.text` writes them; None where that takes more than digits."""
@@ -96,12 +111,11 @@ class Column:
         if said is None:
             return None
         if self.family == "text":
-            places = dict(zip(self.words, range(len(self.words)), strict=True))
-            which = np.where(said, self.x, -1).astype(np.int64)
-            if len(places) < len(self.words):  # a file may have a word twice
+            which = self.x.astype(np.int64) if self.full else np.where(said, self.x, -1).astype(np.int64)
+            if len(set(self.words)) < len(self.words):  # a file may have a word twice
+                places = dict(zip(self.words, range(len(self.words)), strict=True))
                 which = np.array([*(places[word] for word in self.words), -1], dtype=np.int64)[which]
-                return Texts(self.words, which)
-            return Texts(tuple(places), which)
+            return Texts(self.words, which)
         numbers = np.where(said, self.x, 0)
         if self.family == "number" and not ((np.abs(numbers) <= EXACT_INTEGERS) & (np.floor(numbers) == numbers)).all():
             return None
@@ -204,15 +218,16 @@ def _types(opened: pq.ParquetFile, wanted: Collection[str], *, alone: bool) -> M
     names = [str(name).casefold() for name in opened.schema_arrow.names]
     if len(set(names)) < len(names) or ("filename" in names and not alone):  # then no statement tells files apart
         return None
-    found: dict[str, str] = {}
+    needed, found = set(wanted), dict[str, str]()
     for column in every:
-        if column.path not in wanted:
+        path = column.path
+        if path not in needed:
             continue
         family = _family(column.physical_type, column.logical_type)
-        if family is None or column.max_repetition_level or column.max_definition_level > 1 or column.path in found:
+        if family is None or column.max_repetition_level or column.max_definition_level > 1 or path in found:
             return None
-        found[column.path] = family
-    return found if len(found) == len(set(wanted)) else None
+        found[path] = family
+    return found if len(found) == len(needed) else None
 
 
 def _family(physical: str, logical: pq.ParquetLogicalType) -> str | None:
@@ -237,18 +252,19 @@ def _column(chunks: pa.ChunkedArray, family: str) -> Column | None:
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     kind = array.type
     has = valid(array)
+    full = has is None
     there = np.ones(len(array), dtype=np.bool_) if has is None else has
     if family == "text" and pa.types.is_dictionary(kind) and pa.types.is_int32(kind.index_type):
         if not (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)):
             return None
         words = array.dictionary.to_pylist()  # a word that is no UTF-8 is a ValueError
-        return None if None in words else Column(family, values(array.indices, np.int32), there, tuple(words))
+        return None if None in words else Column(family, values(array.indices, np.int32), there, full, tuple(words))
     if family == "time" and pa.types.is_timestamp(kind) and kind.unit == "us":
-        return Column(family, values(array, np.int64), there)
+        return Column(family, values(array, np.int64), there, full)
     if family == "boolean" and pa.types.is_boolean(kind):
-        return Column(family, values(array.cast(pa.uint8()), np.uint8), there)
+        return Column(family, values(array.cast(pa.uint8()), np.uint8), there, full)
     if (family == "integer" and pa.types.is_integer(kind)) or (
         family == "number" and (pa.types.is_float32(kind) or pa.types.is_float64(kind))
     ):
-        return Column(family, values(array, cast("type[np.float64]", kind.to_pandas_dtype())), there)
+        return Column(family, values(array, cast("type[np.float64]", kind.to_pandas_dtype())), there, full)
     return None

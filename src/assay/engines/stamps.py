@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from assay.engines.base import Source
+from assay.engines.bringing import at_hand
 from assay.engines.files import PARQUET, find, recorded_span
 from assay.errors import TableError
+
+_KNOWN: Final = 1 << 15
+"""Files whose stamps and columns are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def stamped(source: Source) -> tuple[Stamp, ...] | None:
     return tuple(known) if len(known) == len(found) else None
 
 
-_span = lru_cache(maxsize=1 << 15)(recorded_span)
+_span = lru_cache(maxsize=_KNOWN)(recorded_span)
 
 
 def _stamp(file: str) -> Stamp | None:
@@ -65,7 +71,11 @@ def _stamp(file: str) -> Stamp | None:
     if span is None:
         return None
     told = os.stat(file)  # noqa: PTH116 - a Path takes longer to make than its file to look up
-    return Stamp(file, *span, told.st_size, (told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+    return _same(file, *span, told.st_size, (told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+
+
+_same = lru_cache(maxsize=_KNOWN)(Stamp)
+"""The stamp of a file: one and the same while the file is as it was, so that comparing it takes no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,26 @@ class Files:
         return Source(tuple(kept) or self.newest().paths) if self.stamps else self.source
 
 
+@contextmanager
+def files_at_hand(source: Source) -> Iterator[Files]:
+    """A table's files as CSV and Parquet files here; see `assay.engines.bringing.at_hand`.
+
+    Recorded files are here: their folders are listed once.
+
+    Args:
+        source: Files, folders, patterns and addresses.
+
+    Raises:
+        TableError: When something cannot be read.
+    """
+    files = Files.of(source)
+    if files.stamps:
+        yield files
+        return
+    with at_hand(source) as here:
+        yield files if here is source else Files.of(here)
+
+
 def ids_of(paths: Sequence[str], column: str) -> frozenset[object] | None:
     """The different values of a column of recorded files; None where they are neither texts nor whole numbers.
 
@@ -133,7 +163,7 @@ def ids_of(paths: Sequence[str], column: str) -> frozenset[object] | None:
     return frozenset(found - {None})
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=_KNOWN)
 def _schema(stamp: Stamp) -> str:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -25,7 +25,7 @@ class Counting:
 
     def __init__(self, query: CountQuery, asked: Sequence[Question], codes: Sequence[Code]) -> None:
         order = {one: at for at, one in enumerate(codes)}
-        sizes = [_size(one) for one in codes]
+        sizes = [size_of(one) for one in codes]
         self._places = Places(np.array([to_micros(cut) for cut in query.cuts], dtype=np.int64))
         self._counters = [
             Counter(one.clock, at, tuple(sizes[place] for place in at), len(query.cuts) - 1)
@@ -40,10 +40,14 @@ class Counting:
             codes: Each code of each row.
         """
         self._places.see(clocks[0])
-        windows = [self._places.of(one) for one in clocks]
+        windows = []
+        for clock in clocks:
+            places, span = self._places.of(clock)
+            places = places - (span[0] - 1)
+            windows.append((places, span, span[0] == span[1] and bool(places.all())))
         for counter in self._counters:
-            window, span = windows[0 if counter.clock == "time" else -1]
-            counter.add(window, codes, span)
+            window, span, alone = windows[0 if counter.clock == "time" else -1]
+            counter.add(window, codes, span, alone=alone)
 
     def told(self) -> tuple[list[Mapping[tuple[int, ...], int]], Tally]:
         """The answers in the order of the questions, and a tally that has none."""
@@ -56,7 +60,7 @@ class Counting:
         return [counter.answer() for counter in self._counters], tally
 
 
-def _size(code: Code) -> int:
+def size_of(code: Code) -> int:
     """How many values a code has, from `LOWEST` on."""
     if isinstance(code, Bins):
         return len(code.edges) + 1 - LOWEST

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +118,23 @@ def test_batches_and_grouping_sets_agree(
     assert min(found.before, found.after, found.undated) > 0
 
 
+def test_rows_that_are_all_in_one_window_are_counted_alike() -> None:
+    rows = table(300)
+    rows = rows.filter(pc.is_valid(rows["ts"]))
+    source = Source(table=rows)
+    every = START - timedelta(days=9), START + timedelta(days=9)
+    questions = (*ASKED, Question("nothing", ()))
+    found = duckdb.DuckDb().counts(source, CountQuery("ts", every, questions, label="truth"))
+    with_others = (every[0] - timedelta(days=1), *every, every[1] + timedelta(days=1))
+    wider = duckdb.DuckDb().counts(source, CountQuery("ts", with_others, questions, label="truth"))
+    assert found.answers["nothing"] == {(0,): len(rows)}
+    for name, answer in found.answers.items():
+        assert wider.answers[name] == {(1, *key[1:]): number for key, number in answer.items()}
+    assert replace(found, answers={}) == replace(
+        by_grouping_sets(source, CountQuery("ts", every, ASKED, label="truth")), answers={}
+    )
+
+
 def test_counts_are_the_same_kept_one_by_one_or_only_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
     source, query = Source(table=table(400)), CountQuery("ts", CUTS, ASKED, label="truth")
     dense = duckdb.DuckDb().counts(source, query)
@@ -126,5 +145,5 @@ def test_counts_are_the_same_kept_one_by_one_or_only_where_there_are_some(monkey
 
 def test_a_batch_outside_all_windows_counts_nothing() -> None:
     counter = Counter("time", (0,), (7,), 3)
-    counter.add(np.array([-1, -1]), [np.zeros(2, np.int32)], (0, -1))
+    counter.add(np.array([0, 0]), [np.zeros(2, np.int32)], (0, -1), alone=False)
     assert counter.answer() == {}

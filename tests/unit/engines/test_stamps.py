@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assay.engines import files
 from assay.engines.base import Source
-from assay.engines.stamps import Files, ids_of, stamped
+from assay.engines.files import _inside
+from assay.engines.stamps import Files, files_at_hand, ids_of, stamped
+from assay.errors import TableError
 
 HOUR = timedelta(hours=1)
 AT = datetime(2026, 3, 1, 5, tzinfo=UTC)
@@ -58,6 +61,34 @@ def test_what_cannot_be_read_one_by_one_is_read_whole(tmp_path: Path, flaw: str)
     found = Files.of(source)
     assert found.stamps == ()
     assert (found.newest(), found.some(AT, None)) == (source, source)
+
+
+def test_recorded_folders_are_listed_once_and_other_tables_brought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+
+    def inside(folder: str) -> list[str]:
+        listed.append(folder)
+        return _inside(folder)
+
+    monkeypatch.setattr(files, "_inside", inside)
+    recorded, other = tmp_path / "recorded", tmp_path / "other"
+    _hour(recorded, 5, pa.table({"id": ["a"]}))
+    with files_at_hand(Source((str(recorded),))) as found:
+        assert [one.first for one in found.stamps] == [AT]
+    assert listed == [str(recorded)]
+    other.mkdir()
+    with (
+        pa.OSFile(str(other / "rows.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, pa.schema([("id", pa.string())])) as f,
+    ):
+        f.write(pa.record_batch({"id": ["b", "c"]}))
+    with files_at_hand(Source((str(other),))) as found:
+        assert found.stamps == ()
+        assert [len(pq.read_table(path)) for path in found.source.paths] == [2]
+    with pytest.raises(TableError), files_at_hand(Source(("postgresql://nobody@localhost:1/none#rows",))):
+        pass
 
 
 def test_a_file_in_the_place_of_another_has_another_stamp(tmp_path: Path) -> None:
