@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine as Database
 
 from assay.engines.base import Engine, Source
-from assay.engines.bringing import at_hand
+from assay.engines.stamps import files_at_hand
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
@@ -17,7 +17,7 @@ from assay.monitoring.floors import Floors
 from assay.monitoring.keeping import COUNTED, JUDGED
 from assay.monitoring.monitor import Evaluation, judge
 from assay.monitoring.signals import WindowCounts
-from assay.monitoring.store import Recorded, load_baseline, load_windows, record, weight
+from assay.monitoring.store import Recorded, load_known, record, weight
 from assay.monitoring.windows import count
 from assay.storage.clock import from_text, utc_text
 
@@ -83,10 +83,9 @@ def run(
         StorageError: The database cannot be used.
         ConfigError: The budget is too short.
     """
-    baseline = _baseline(database, model)
-    known = load_windows(database, model, baseline.digest)
+    baseline, known = _known(database, model)
     key = (model, baseline.digest)
-    with at_hand(source) as here:
+    with files_at_hand(source) as here:
         counted = count(
             engine,
             here,
@@ -112,18 +111,18 @@ def run(
         most_bytes=JUDGED.most_bytes,
     )
     JUDGED.put(judged, *key)
-    first = counted.windows[0].start if counted.windows else ""
-    new = [window for window in windows if window.start >= first] if first else []  # those before are as they were
+    stored = {id(window) for window in known}
+    new = [window for window in windows if id(window) not in stored]  # `merge` leaves all others as they were
     kept = record(database, model=model, baseline=baseline, evaluation=said, windows=new, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
     return Run(said, kept, (*odd, *kept.findings, *said.findings))
 
 
-def _baseline(database: Database, model: str) -> Baseline:
-    baseline = load_baseline(database, model)
-    if baseline is None:
+def _known(database: Database, model: str) -> tuple[Baseline, tuple[WindowCounts, ...]]:
+    known = load_known(database, model)
+    if known is None:
         raise BaselineError(f"{model} has no baseline: run assay baseline {model}")
-    return baseline
+    return known
 
 
 def _about_clock(known: Sequence[WindowCounts], now: datetime) -> tuple[Finding, ...]:

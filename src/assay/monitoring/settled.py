@@ -10,8 +10,8 @@ from datetime import datetime
 from assay.engines.base import Bins, Code, ColumnFamily, Question, Values
 from assay.engines.made import OfQuery
 from assay.engines.stamps import Files, Stamp
+from assay.monitoring.folding import Asking
 from assay.monitoring.looking import Look, Met
-from assay.monitoring.questions import Asked
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import SignalSpec, WindowCounts
 
@@ -61,14 +61,14 @@ class Counts:
     Attributes:
         of: What was counted.
         types: Of the files' columns, names and types in one digest.
-        asked: The questions that can be asked of them.
+        asking: The questions that can be asked of them.
         windows: The windows, by start and end.
         met: The request ids of their rows.
     """
 
     of: What
     types: str
-    asked: Mapping[str, Asked]
+    asking: Asking
     windows: Mapping[tuple[str, str], Settled] = field(default_factory=dict)
     met: Met = field(default_factory=Met, compare=False)
 
@@ -80,7 +80,8 @@ class Counts:
     def nbytes(self) -> int:
         """About how much memory is kept, in bytes."""
         ids = sum(len(one.look.ids) for one in self.windows.values() if one.look is not None)
-        return _ID_BYTES * ids + len(self.windows) * _COUNT_BYTES * sum(spec.bins + 8 for spec in self.of.specs)
+        kept = _ID_BYTES * ids + self.asking.nbytes
+        return kept + len(self.windows) * _COUNT_BYTES * sum(spec.bins + 8 for spec in self.of.specs)
 
     def still(self, window: tuple[str, str], files: tuple[Stamp, ...]) -> Settled | None:
         """A window whose files are what they were; None when it must be counted."""

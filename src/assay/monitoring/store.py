@@ -12,18 +12,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Final, cast
 
 from sqlalchemy import Connection, Engine, RowMapping, bindparam, insert, select, update
 
 from assay.audit.log import AuditLog
-from assay.errors import BaselineError, StorageError
+from assay.errors import StorageError
 from assay.findings import Finding, Severity
 from assay.monitoring.alarms import Alarm
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.monitor import Evaluation
 from assay.monitoring.signals import WindowCounts
+from assay.monitoring.stored import json_of, newest_baseline, windows_since
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
 from assay.storage.tables import alarms as alarms_table
@@ -37,18 +37,7 @@ NOTHING: Final[Mapping[str, object]] = {"values": {}}
 
 # What every run asks is written once: SQLAlchemy takes longer to put a question together than SQLite to answer it.
 _OWNER: Final = select(baselines.c.model).where(baselines.c.digest == bindparam("of_digest"))
-_NEWEST: Final = (
-    select(baselines.c.digest, baselines.c.body)
-    .where(baselines.c.model == bindparam("of_model"))
-    .order_by(baselines.c.created.desc(), baselines.c.digest)
-    .limit(1)
-)
-_COUNTED: Final = (  # a window's summary is for charts, and longer than its counts
-    select(windows_table.c.start, windows_table.c.end, windows_table.c.rows, windows_table.c.counts)
-    .where(windows_table.c.model == bindparam("of_model"), windows_table.c.baseline == bindparam("of_baseline"))
-    .where(windows_table.c.start >= bindparam("since"))
-    .order_by(windows_table.c.start)
-)
+_ADDED: Final = insert(windows_table)
 _RAISED: Final = select(alarms_table.c.signal, alarms_table.c.slice, alarms_table.c.window).where(
     alarms_table.c.model == bindparam("of_model"), alarms_table.c.baseline == bindparam("of_baseline")
 )
@@ -125,22 +114,23 @@ def load_baseline(engine: Engine, model: str) -> Baseline | None:
         StorageError: The database cannot be read.
     """
     with reading(engine) as connection:
-        row = connection.execute(_NEWEST, {"of_model": model}).first()
-    if row is None:
-        return None
-    try:
-        return _verified(row.body, row.digest)
-    except ValueError as err:
-        raise BaselineError(f"the stored baseline of {model} was edited: learn it again") from err
+        stored = newest_baseline(connection, model)
+    return None if stored is None else stored.intact(model)
 
 
-@lru_cache(maxsize=8)
-def _verified(body: str, digest: str) -> Baseline:
-    """A baseline from its text; the same text is read and hashed once in a process."""
-    baseline = Baseline.parse(body)
-    if baseline.digest != digest:
-        raise ValueError(digest)
-    return baseline
+def load_known(engine: Engine, model: str) -> tuple[Baseline, tuple[WindowCounts, ...]] | None:
+    """The model's newest baseline and the windows counted for it, of one moment; None when it has no baseline.
+
+    Raises:
+        BaselineError: What is stored is no baseline, or another than was stored, or is no window.
+        StorageError: The database cannot be read.
+    """
+    with reading(engine) as connection:
+        stored = newest_baseline(connection, model)
+        if stored is None:
+            return None
+        windows = windows_since(connection, model, stored.digest)
+    return stored.intact(model), windows
 
 
 def load_windows(engine: Engine, model: str, baseline: str) -> tuple[WindowCounts, ...]:
@@ -156,7 +146,7 @@ def load_windows(engine: Engine, model: str, baseline: str) -> tuple[WindowCount
         StorageError: The database cannot be read.
     """
     with reading(engine) as connection:
-        return _windows(connection, model, baseline)
+        return windows_since(connection, model, baseline)
 
 
 def load_summaries(engine: Engine, model: str, baseline: str) -> tuple[Mapping[str, object], ...]:
@@ -168,7 +158,7 @@ def load_summaries(engine: Engine, model: str, baseline: str) -> tuple[Mapping[s
     mine = (windows_table.c.model == model, windows_table.c.baseline == baseline)
     query = select(windows_table.c.summary).where(*mine).order_by(windows_table.c.start)
     with reading(engine) as connection:
-        return tuple(_json(text) for text in connection.execute(query).scalars())
+        return tuple(json_of(text) for text in connection.execute(query).scalars())
 
 
 def alarms(engine: Engine, model: str) -> tuple[StoredAlarm, ...]:
@@ -216,8 +206,9 @@ def record(
     with writing(engine, alone=True) as connection:
         digest = _keep(connection, model, baseline)
         mine = (windows_table.c.model == model, windows_table.c.baseline == digest)
-        since = min((window.start for window in windows), default="")
-        there = {window.start: window for window in _windows(connection, model, digest, since)}
+        since = min((window.start for window in windows), default=None)
+        stored = () if since is None else windows_since(connection, model, digest, since)
+        there = {window.start: window for window in stored}
         added, changed, findings = 0, 0, []
         for window in windows:
             old = there.get(window.start)
@@ -228,8 +219,8 @@ def record(
                 "counts": json.dumps({name: list(bins) for name, bins in window.counts.items()}),
             }
             if old is None:
-                key = {"model": model, "baseline": digest, "start": window.start}
-                connection.execute(insert(windows_table).values(**key, end=window.end, rows=window.rows, **values))
+                key = {"model": model, "baseline": digest, "start": window.start, "end": window.end}
+                connection.execute(_ADDED, key | {"rows": window.rows} | values)
                 added += 1
                 continue
             at = windows_table.c.start == window.start
@@ -308,7 +299,7 @@ def drain(engine: Engine, log: AuditLog) -> int:
     with reading(engine) as connection:
         waiting = connection.execute(select(outbox).where(*ours).order_by(outbox.c.time, outbox.c.key)).mappings().all()
     for row in waiting:
-        body = _json(row["data"])
+        body = json_of(row["data"])
         position = log.append(
             row["kind"],
             row["subject"],
@@ -327,30 +318,8 @@ def outbox_key(model: str, digest: str, signal: str, where: str | None, window: 
     return f"{OUTBOX}{model}:{digest}:{signal}:{where or ''}:{window}"
 
 
-def _windows(connection: Connection, model: str, baseline: str, since: str = "") -> tuple[WindowCounts, ...]:
-    """The windows counted for a baseline from a start on, in time order."""
-    asked = {"of_model": model, "of_baseline": baseline, "since": since}
-    return tuple(_parsed(*row) for row in connection.execute(_COUNTED, asked))
-
-
-@lru_cache(maxsize=4096)
-def _parsed(start: str, end: str, rows: int, counts: str) -> WindowCounts:
-    """A window from its texts: a process that monitors again and again reads each text once."""
-    return WindowCounts.parse({"start": start, "end": end, "rows": rows, "counts": _json(counts)})
-
-
 def _alarm(row: RowMapping, position: int | None) -> StoredAlarm:
-    return StoredAlarm(row["id"], row["model"], row["baseline"], row["raised"], _json(row["detail"]), position)
-
-
-def _json(text: str) -> Mapping[str, object]:
-    try:
-        found = json.loads(text)
-    except ValueError as err:
-        raise StorageError("a monitoring row cannot be read: the database was edited") from err
-    if not isinstance(found, Mapping):
-        raise StorageError("a monitoring row cannot be read: the database was edited")
-    return found
+    return StoredAlarm(row["id"], row["model"], row["baseline"], row["raised"], json_of(row["detail"]), position)
 
 
 def _finite(value: object) -> object:

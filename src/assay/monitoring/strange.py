@@ -151,7 +151,7 @@ def odd_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Odd, ...]:
     for name, one in asked.items():
         if len(one.columns) != 1 or len(one.question.codes) != 1:
             continue
-        answer = tally.answers[name]  # signals about one column share it
+        answer = tally.answers[one.question.name]  # signals about one column share it
         if id(answer) not in known:
             told: dict[int, dict[int, int]] = defaultdict(dict)
             for (place, code), rows in answer.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log, sqrt
@@ -69,11 +70,13 @@ def summarise(
         windows: The windows.
     """
     values: list[dict[str, Interval]] = [{} for _ in windows]
-    for one, mine in zip(watched, counts, strict=True):
-        baseline = one.baseline.sum(0)
+    rows, moved = _rows(counts), _moved(watched, counts)
+    for place, (one, mine) in enumerate(zip(watched, counts, strict=True)):
         for k, bins in enumerate(mine):
-            if bins.any():
-                values[k].update(figures(one.spec, bins, baseline))
+            if rows[k][place] and place in moved:
+                values[k][one.spec.name] = _from_baseline(moved[place][k], rows[k][place])
+            elif rows[k][place]:
+                values[k].update(_of_bins(one.spec, bins, rows[k][place]))
     for k, found in enumerate(_areas({one.spec.name: mine for one, mine in zip(watched, counts, strict=True)})):
         values[k] |= {} if found is None else {AUC: found}
     return tuple(WindowSummary(w.start, w.end, w.rows, v) for w, v in zip(windows, values, strict=True))
@@ -88,23 +91,63 @@ def _areas(by_name: Mapping[str, Floats]) -> list[Interval | None]:
     return [None if found is None else Interval(*found) for found in areas]
 
 
+def _rows(counts: Sequence[Floats]) -> list[list[float]]:
+    """Rows of every window and signal; counts are whole numbers, which add up the same in any order."""
+    if not counts:
+        return []
+    starts = np.cumsum([0, *(one.shape[1] for one in counts[:-1])])
+    found: list[list[float]] = np.add.reduceat(np.concatenate(counts, axis=1), starts, axis=1).tolist()
+    return found
+
+
+def _moved(watched: Sequence[Watched], counts: Sequence[Floats]) -> dict[int, list[float]]:
+    """How far each window's distribution is from the baseline's, by the signals' places; those of one shape at once."""
+    alike: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(watched):
+        if _is_distance(one.spec):
+            alike[one.spec.bins].append(place)
+    found: dict[int, list[float]] = {}
+    for places in alike.values():
+        baseline = np.concatenate([watched[place].baseline for place in places])  # of one row each
+        each = _total_variation(np.stack([counts[place] for place in places]), baseline[:, None])
+        found |= dict(zip(places, each.tolist(), strict=True))
+    return found
+
+
 def figures(spec: SignalSpec, counts: Floats, baseline: Floats) -> Iterator[tuple[str, Interval]]:
-    """The figures of one signal, by name, from counts of its bins and those of the baseline."""
+    """The figures of one signal, by name, from counts of its bins, at least one, and those of the baseline."""
     rows = float(counts.sum())
+    if _is_distance(spec):
+        yield spec.name, _from_baseline(float(_total_variation(counts[None], baseline[None])[0]), rows)
+    else:
+        yield from _of_bins(spec, counts, rows)
+
+
+def _is_mean(spec: SignalSpec) -> bool:
+    return spec.kind == "ordered" and (spec.family in ("outputs", "errors") or spec.span is not None)
+
+
+def _is_distance(spec: SignalSpec) -> bool:
+    """Whether a signal's figure is how far its distribution is from the baseline's."""
+    if spec.kind == "values":
+        return spec.family != "outputs"
+    return spec.kind not in ("volume", "rate") and not _is_mean(spec)
+
+
+def _of_bins(spec: SignalSpec, counts: Floats, rows: float) -> Iterator[tuple[str, Interval]]:
+    """The figures of a signal that are told by its counts alone."""
     if spec.kind == "volume":
         yield spec.name, Interval(rows, rows, rows)
     elif spec.kind == "rate":
         right = spec.name == "error" or spec.name.startswith("accuracy")
         name = "accuracy" if spec.name == "error" else spec.name
         yield name, _rate(float(counts[0 if right else 1]), rows)
-    elif spec.kind == "ordered" and (spec.family in ("outputs", "errors") or spec.span is not None):
+    elif _is_mean(spec):
         values = bin_values(spec)
         yield spec.name, _mean(counts, values if spec.span is None else np.clip(values, *spec.span))
-    elif spec.kind == "values" and spec.family == "outputs":
+    else:
         for value, n in zip((*spec.values, "(other)"), counts, strict=True):
             yield f"{spec.name}={value}", _rate(float(n), rows)
-    else:
-        yield spec.name, _total_variation(counts, baseline)
 
 
 def _rate(events: float, rows: float) -> Interval:
@@ -118,9 +161,14 @@ def _mean(counts: Floats, values: Floats) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def _total_variation(counts: Floats, baseline: Floats) -> Interval:
-    """Distance from the baseline, with the interval of McDiarmid (1989): one row moves it by at most 1/n."""
-    rows, known = float(counts.sum()), max(float(baseline.sum()), 1.0)
-    value = float(np.abs(counts / rows - baseline / known).sum() / 2)
+def _total_variation(counts: Floats, baseline: Floats) -> Floats:
+    """Distance of distributions from the baseline's, (…), from counts (…, bins); NaN where there are none."""
+    rows, known = counts.sum(-1, keepdims=True), np.maximum(baseline.sum(-1, keepdims=True), 1.0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(counts / rows - baseline / known).sum(-1) / 2, dtype=np.float64)
+
+
+def _from_baseline(value: float, rows: float) -> Interval:
+    """A distance from the baseline with the interval of McDiarmid (1989): one row moves it by at most 1/n."""
     half = sqrt(log(2 / (1 - _LEVEL)) / (2 * rows))
     return Interval(value, max(0.0, value - half), min(1.0, value + half))

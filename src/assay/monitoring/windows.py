@@ -7,7 +7,7 @@ A window is a span of time, ``1d``, aligned to UTC (to Monday when it is whole w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, repeat, takewhile
@@ -16,8 +16,9 @@ from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Sourc
 from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
+from assay.monitoring.folding import Asking, fold
 from assay.monitoring.looking import MOST_IDS, Look, Looker, Met
-from assay.monitoring.questions import Asked, ask
+from assay.monitoring.questions import ask
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.settled import Counts, Odd, Settled, What, files_of
 from assay.monitoring.signals import SignalSpec, WindowCounts
@@ -36,9 +37,6 @@ _ROWS = re.compile(r"([0-9]{1,9})\s*rows")
 
 GAPS = 10
 """A border window is partial when more than so many mean distances between rows are empty at its border."""
-
-
-Cells = dict[tuple[int, ...], dict[tuple[int, ...], list[tuple[int, int]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ def cut(
 
 def count(
     engine: Engine,
-    source: Source,
+    source: Source | Files,
     schema: PredictionSchema,
     specs: Sequence[SignalSpec],
     *,
@@ -142,7 +140,7 @@ def count(
 
     Args:
         engine: What reads the table.
-        source: The table.
+        source: The table; as files where it was looked at already.
         schema: What its columns mean.
         specs: The signals.
         window: A span or a number of rows.
@@ -159,18 +157,20 @@ def count(
         TableError: When the table cannot be read or has no time column.
         ConfigError: When there are too many windows.
     """
-    files = Files.of(source) if live else Files(source)
+    if isinstance(source, Source):
+        source = Files.of(source) if live else Files(source)
+    files = source
     before = settled if settled is not None and settled.fits(files.types, schema, specs) else None
     columns = engine.columns(files.newest()) if before is None else before.of.columns
     if schema.time not in columns:
         raise TableError(f"the table has no column {schema.time!r}, which is declared as time")
-    there = _asked(specs, schema, columns) if before is None else before.asked
+    there = _asked(specs, schema, columns) if before is None else before.asking
     findings = about_columns(schema, specs, columns, families)
-    watched = sorted({column for one in there.values() for column in one.columns})
+    watched = sorted({column for one in there.asked.values() for column in one.columns})
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
     seen = spans[0][0] if spans else None
     after = spans[-1][1] if spans else since
-    spans += list(pairwise(cut(engine, source, schema, window, after=after, through=now if live else None)))
+    spans += list(pairwise(cut(engine, files.source, schema, window, after=after, through=now if live else None)))
     met = Met() if before is None else before.met
     looker = Looker(engine, files, schema, columns, watched, now, seen, met)
     if live and spans:
@@ -181,15 +181,15 @@ def count(
         return Counted((), (*findings, _no_window(schema, window)))
     windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
     windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-    odd = _summed(odd_values(tally, there))
-    told = about_windows(windows, (tally.before, tally.after), odd, there, live=False)
+    odd = _summed(odd_values(tally, there.asked))
+    told = about_windows(windows, (tally.before, tally.after), odd, there.asked, live=False)
     return Counted(windows, (*findings, *partial, *told))
 
 
-def _asked(specs: Sequence[SignalSpec], schema: PredictionSchema, columns: Collection[str]) -> Mapping[str, Asked]:
+def _asked(specs: Sequence[SignalSpec], schema: PredictionSchema, columns: Collection[str]) -> Asking:
     """The questions whose columns are there."""
     asked = ask(specs, schema)
-    return {name: one for name, one in asked.items() if all(column in columns for column in one.columns)}
+    return Asking.of({k: one for k, one in asked.items() if all(column in columns for column in one.columns)}, specs)
 
 
 def _live(
@@ -198,14 +198,14 @@ def _live(
     spans: Sequence[tuple[datetime, datetime]],
     *,
     known: Sequence[WindowCounts],
-    there: Mapping[str, Asked],
+    there: Asking,
     findings: tuple[Finding, ...],
     settled: Counts | None,
 ) -> Counted:
     """Count live windows, but for those before the first whose files are not what they were when it was counted."""
     files, schema, specs, columns = looker.files, what.schema, what.specs, what.columns
     names = [(utc_text(start), utc_text(end)) for start, end in spans]
-    each = files_of(files, spans, columns, schema=schema, questions=[one.question for one in there.values()])
+    each = files_of(files, spans, columns, schema=schema, questions=there.questions)
     still: list[Settled | None] = [None] * len(spans)
     looks: Sequence[Look | None] = [None] * len(spans)
     if each is not None and settled is not None:
@@ -230,12 +230,12 @@ def _live(
             done, some = [], spans
             windows, tally = _tallied(looker.engine, files, schema, specs, there=there, columns=columns, spans=some)
             outside = tally.before, tally.after
-        odd = odd_values(tally, there)
+        odd = odd_values(tally, there.asked)
         cuts = {utc_text(end): place for place, end in enumerate(sorted({end for span in some for end in span}))}
         mine = each[len(done) :] if each is not None else repeat(())
         done += [Settled(one, odd[cuts[one.start]], own) for one, own in zip(windows, mine, strict=False)]
     found = tuple(one.window for one in done)
-    told = about_windows(found, outside, _summed([one.odd for one in done]), there, live=True)
+    told = about_windows(found, outside, _summed([one.odd for one in done]), there.asked, live=True)
     kept = None
     if each is not None and outside == (0, 0):
         seen = (replace(one, look=look) for one, look in zip(done, looks, strict=True))
@@ -270,21 +270,18 @@ def _tallied(
     schema: PredictionSchema,
     specs: Sequence[SignalSpec],
     *,
-    there: Mapping[str, Asked],
+    there: Asking,
     columns: Collection[str],
     spans: Sequence[tuple[datetime, datetime]],
 ) -> tuple[tuple[WindowCounts, ...], Tally]:
     """Ask the engine once for all windows, and fold its answer into the bins of the signals; no files have no rows."""
     cuts = sorted({end for span in spans for end in span})
-    questions = tuple(
-        one.question if one.question.name == name else replace(one.question, name=name) for name, one in there.items()
-    )
-    query = _query(schema, columns, cuts, questions)
+    query = _query(schema, columns, cuts, there.questions)
     if files is None:
-        tally = Tally((WindowRows(0),) * (len(cuts) - 1), {name: {} for name in there})
+        tally = Tally((WindowRows(0),) * (len(cuts) - 1), {one.name: {} for one in there.questions})
     else:
         tally = engine.counts(files.some(None if query.label_time else cuts[0], cuts[-1]), query)
-    counts = _fold(tally, specs, there, columns)
+    counts = fold(tally, specs, there, columns)
     places = {start: place for place, start in enumerate(cuts)}
     windows = tuple(
         WindowCounts(utc_text(start), utc_text(end), tally.windows[places[start]].rows, counts[places[start]])
@@ -299,63 +296,6 @@ def _query(
     came = schema.label_time if schema.label_time in columns else None
     label = schema.label if schema.label in columns else None
     return CountQuery(schema.time, tuple(cuts), questions, label=label, label_time=came)
-
-
-def _fold(
-    tally: Tally, specs: Sequence[SignalSpec], there: Mapping[str, Asked], columns: Collection[str]
-) -> list[dict[str, tuple[int, ...]]]:
-    """The counts of every window by signal, from the counts of every code."""
-    cells: dict[int, Cells] = {}
-    counts: list[dict[str, list[int]]] = [{} for _ in tally.windows]
-    for spec in specs:
-        if spec.kind == "volume":
-            for place, window in enumerate(tally.windows):
-                counts[place][spec.name] = [window.rows]
-        elif spec.name in there:
-            answer, asked = tally.answers[spec.name], there[spec.name]
-            if id(answer) not in cells:
-                cells[id(answer)] = _cells(answer)
-            parts = cells[id(answer)]
-            some = parts.values() if asked.within is None else [parts.get(asked.within, {})]
-            for place, bins in _added(spec, asked, some).items():
-                counts[place][spec.name] = bins
-        elif spec.kind == "rate" and spec.name.endswith(":null") and spec.column not in columns:
-            for place, window in enumerate(tally.windows):  # a column that is gone is null in every row
-                if window.rows:
-                    counts[place][spec.name] = [0, window.rows]
-    return [{name: tuple(bins) for name, bins in one.items()} for one in counts]
-
-
-def _cells(answer: Mapping[tuple[int, ...], int]) -> Cells:
-    """Rows by all codes but the last, then by all codes, then by window: many signals share one answer."""
-    found: Cells = {}
-    for key, rows in answer.items():
-        codes = key[1:]
-        part = found.get(key[1:-1])
-        if part is None:
-            part = found[key[1:-1]] = {}
-        if codes in part:
-            part[codes].append((key[0], rows))
-        else:
-            part[codes] = [(key[0], rows)]
-    return found
-
-
-def _added(
-    spec: SignalSpec, asked: Asked, parts: Iterable[Mapping[tuple[int, ...], Sequence[tuple[int, int]]]]
-) -> dict[int, list[int]]:
-    """The bins of a signal, by window."""
-    found: dict[int, list[int]] = {}
-    size, bin_of = spec.bins, asked.bin_of
-    for part in parts:
-        for codes, windows in part.items():
-            bin_ = bin_of(codes)
-            if bin_ is not None:
-                for place, rows in windows:
-                    if place not in found:
-                        found[place] = [0] * size
-                    found[place][bin_] += rows
-    return found
 
 
 def _without_partial(

@@ -18,8 +18,10 @@ from assay.errors import BaselineError, StorageError
 from assay.monitoring import store
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.run import run
+from assay.storage.clock import utc_text
 from assay.storage.database import open_state, writing
 from assay.storage.tables import baselines, outbox
+from assay.storage.tables import windows as table_of_windows
 
 ENGINE = DuckDb()
 DAYS = 20
@@ -172,6 +174,37 @@ def test_an_edited_baseline_is_refused(state: Engine, baseline: Baseline) -> Non
         connection.execute(update(baselines).values(body=json.dumps(body)))
     with pytest.raises(BaselineError, match="edited"):
         store.load_baseline(state, "spam")
+
+
+def test_what_is_known_of_a_model_is_its_newest_baseline_with_its_windows(
+    state: Engine, baseline: Baseline, tmp_path: Path
+) -> None:
+    assert store.load_known(state, "spam") is None
+    older = replace(baseline, created=utc_text(LIVE - timedelta(days=1)))
+    for one in (older, baseline):
+        store.save_baseline(state, "spam", one)
+    assert store.load_known(state, "spam") == (baseline, ())
+    source = written(requests(2, start=LIVE, seed=1), tmp_path / "live.parquet")
+    run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=2))
+    windows = store.load_windows(state, "spam", baseline.digest)
+    assert len(windows) == 2
+    assert store.load_known(state, "spam") == (baseline, windows)
+
+
+def test_a_window_that_another_process_has_changed_is_read_anew(
+    state: Engine, baseline: Baseline, tmp_path: Path
+) -> None:
+    store.save_baseline(state, "spam", baseline)
+    source = written(requests(2, start=LIVE, seed=1), tmp_path / "live.parquet")
+    run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=2))
+    before = store.load_windows(state, "spam", baseline.digest)
+    counts = {name: list(bins) for name, bins in before[0].counts.items()} | {"failures": [199, 1]}
+    with writing(state) as connection:
+        mine = table_of_windows.c.start == before[0].start
+        connection.execute(update(table_of_windows).where(mine).values(counts=json.dumps(counts)))
+    after = store.load_windows(state, "spam", baseline.digest)
+    assert after[0].counts["failures"] == (199, 1)
+    assert (after[0].rows, after[1]) == (before[0].rows, before[1])
 
 
 def test_a_model_without_baseline_is_not_judged(state: Engine, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.unit.monitoring.drifting import Change, DriftingStream
 
@@ -26,3 +27,17 @@ def test_a_feature_is_told_by_its_distance_from_the_baseline() -> None:
     assert before.low < 0.05  # nothing has moved
     assert after.value == pytest.approx(0.383, abs=0.05)  # total variation of one sd: 2 Phi(1/2) - 1
     assert after.low > before.high
+
+
+@pytest.mark.parametrize("bins", [3, 8, 9, 20, 41, 150])
+def test_distances_of_many_signals_and_windows_are_those_of_each_alone(bins: int) -> None:
+    stream = DriftingStream(seed=5, features=4, bins=bins, change=Change(at=3, feature_sd=0.3))
+    reference, live = stream.windows(20, 6)
+    apart = [evaluate(reference, live[:n]).series[-1] for n in range(1, 7)]
+    assert evaluate(reference, live).series == tuple(apart)
+    for name in (f"feature:f{i}" for i in range(4)):
+        baseline = np.array([window.counts[name] for window in reference.windows], dtype=np.float64).sum(0)
+        for window, told in zip(live, apart, strict=True):
+            counts = np.array(window.counts[name], dtype=np.float64)
+            share = np.abs(counts / float(counts.sum()) - baseline / float(baseline.sum()))
+            assert told.values[name].value == float(share.sum() / 2)  # bit for bit
