@@ -147,14 +147,12 @@ class Ledger:
         self._adding = self._by_order()
 
     def _by_order(self) -> tuple[tuple[int, Ints, Ints], ...]:
-        """How the evidence of parts is added up: of which bench or other part, which of its parts, to which signals.
+        """How the evidence of parts is added up: of which bench or all others, which of its parts, to which signals.
 
         First the first detector of each signal, then the second, …: sums have one order.
         """
         found: dict[tuple[int, int], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-        each = [*((place, bench.parts) for place, bench in enumerate(self._benches))]
-        each += [(len(self._benches) + place, (part,)) for place, part in enumerate(self._others)]
-        for place, parts in each:
+        for place, parts in enumerate((*(bench.parts for bench in self._benches), self._others)):
             for at, part in enumerate(parts):
                 signal, order, _ = self._each[part]
                 which, signals = found[order, place]
@@ -214,15 +212,16 @@ class Ledger:
         """
         begin = 0 if before is None else before.windows
         found, benches, others = [], [], []
+        chosen = np.zeros((len(LOOK_BACKS), len(at), len(self._others)))
         for place, bench in enumerate(self._benches):
             evidence, rows = _weighed(bench, counts, at, None if before is None else before.benches[place], begin)
             found.append(evidence)
             benches.append(rows if keep else ())
         for place, part in enumerate(self._others):
             first = self._new[place] if before is None else before.others[place]
-            one, other = _carried(first, counts[self._each[part][0]], at, begin)
-            found.append(one[..., None])
+            chosen[..., place], other = _carried(first, counts[self._each[part][0]], at, begin)
             others.append(other)
+        found.append(chosen)
         out = np.zeros((self._signals, len(LOOK_BACKS), len(at)))
         for place, which, signals in self._adding:
             out[signals] += found[place][..., which].transpose(2, 0, 1)

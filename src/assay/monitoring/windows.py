@@ -238,7 +238,8 @@ def _live(
     told = about_windows(found, outside, _summed([one.odd for one in done]), there.asked, live=True)
     kept = None
     if each is not None and outside == (0, 0):
-        seen = (replace(one, look=look) for one, look in zip(done, looks, strict=True))
+        pairs = zip(done, looks, strict=True)
+        seen = (one if one.look is look else replace(one, look=look) for one, look in pairs)
         kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)), looker.met)
     return Counted(found, (*findings, *told), kept)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from assay.errors import ConfigError, StorageError
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%f"
 _TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 _SPAN = re.compile(r"([0-9]{1,9})\s*([smhdwy])")
+_KNOWN = 1 << 14  # whoever monitors asks about the same windows again and again
 _UNITS = {
     "s": timedelta(seconds=1),
     "m": timedelta(minutes=1),
@@ -34,11 +36,17 @@ def utc_text(time: datetime) -> str:
     """
     if time.tzinfo is None:
         raise ValueError("a time needs a timezone; use datetime.now(UTC)")
-    at = time.astimezone(UTC)
+    return _text_of(time.astimezone(UTC))
+
+
+@lru_cache(maxsize=_KNOWN)
+def _text_of(at: datetime) -> str:
+    """The text of a time in UTC. In other zones two instants an hour apart can be equal, where the clock goes back."""
     # strftime("%Y") does not pad years below 1000 on every platform.
     return f"{at.year:04d}" + at.strftime(_FORMAT[2:]) + "Z"
 
 
+@lru_cache(maxsize=_KNOWN)
 def from_text(text: str) -> datetime:
     """Return the time that stored text says.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,13 @@ def test_texts_are_ordered_as_their_times(one: datetime, other: datetime) -> Non
 def test_a_time_of_another_zone_is_stored_in_utc() -> None:
     berlin = timezone(timedelta(hours=2))
     assert utc_text(datetime(2026, 3, 1, 1, 30, tzinfo=berlin)) == "2026-02-28T23:30:00.000000Z"
+
+
+def test_the_hour_that_comes_twice_when_a_clock_goes_back_is_two_hours() -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    second = first.replace(fold=1)
+    assert first == second  # Python compares what the clock on the wall shows
+    assert [utc_text(first), utc_text(second)] == ["2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"]
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
