@@ -31,6 +31,8 @@ MOST_STEPS: Final = 3
 """More edges than this in one cell are searched by halves."""
 FEW: Final = 3
 """Up to so many edges are compared with, one after the other."""
+BRIEF: Final = 64
+"""Up to so many counts of one window are looked through one by one."""
 DENSE: Final = 1 << 21
 """Counts of one question that are kept one by one; beyond, only those that are not zero are."""
 UNDATED: Final = -9_200_000_000_000_000_000
@@ -174,6 +176,8 @@ class Counter:
 
     def answer(self) -> dict[tuple[int, ...], int]:
         """The counts by window and codes; what is not there is zero."""
+        if self._dense is not None and len(self.sizes) == self.windows == 1 and self.cells <= BRIEF:
+            return {(0, code): n for code, n in enumerate(self._dense.tolist(), LOWEST) if n}
         if self._dense is not None:
             places = np.flatnonzero(self._dense)
             numbers = self._dense[places].tolist()

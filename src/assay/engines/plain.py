@@ -247,7 +247,8 @@ def _family(physical: str, logical: pq.ParquetLogicalType) -> str | None:
 
 def _column(chunks: pa.ChunkedArray, family: str) -> Column | None:
     """A column as it lies in memory; None where Arrow took it for something else than the file says."""
-    chunks = chunks.unify_dictionaries() if pa.types.is_dictionary(chunks.type) else chunks
+    if chunks.num_chunks != 1 and pa.types.is_dictionary(chunks.type):
+        chunks = chunks.unify_dictionaries()
     array = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     kind = array.type

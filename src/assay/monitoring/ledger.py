@@ -123,6 +123,8 @@ class Sums:
         kept = [len(rows) - 1 for rows in self.benches] + [one.windows for one in self.others]
         if gone < 0 or any(length - gone < needed for length in kept):
             return None
+        if not gone:
+            return self
         others = tuple(one.cut(0, one.windows - gone) for one in self.others)
         return Sums(windows, tuple(rows[: len(rows) - gone] for rows in self.benches), others)
 

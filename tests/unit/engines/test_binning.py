@@ -118,7 +118,9 @@ def test_batches_and_grouping_sets_agree(
     assert min(found.before, found.after, found.undated) > 0
 
 
-def test_rows_that_are_all_in_one_window_are_counted_alike() -> None:
+@pytest.mark.parametrize("brief", [0, 64])
+def test_rows_that_are_all_in_one_window_are_counted_alike(brief: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binning, "BRIEF", brief)
     rows = table(300)
     rows = rows.filter(pc.is_valid(rows["ts"]))
     source = Source(table=rows)
