@@ -188,7 +188,7 @@ def settle(folder: Path, *, now: datetime | None = None) -> Settled:
     try:
         with alone(folder):
             files = _label_files(folder)
-            labels = _read_labels(files)
+            labels, nameless = _read_labels(files)
             joined: set[str] = set()
             contradicted = {request_id for request_id, told in labels.items() if len(_course(told)) > 1}
             for path in recorded_files(folder) if labels else ():
@@ -201,11 +201,14 @@ def settle(folder: Path, *, now: datetime | None = None) -> Settled:
                     file.unlink()
     except (OSError, pa.ArrowException) as err:
         raise StorageError(f"labels in {folder} cannot be settled: {type(err).__name__}; check the disk") from err
-    findings += _about(contradicted, [] if now is None else [one for one in left if now - one.at > NOBODYS])
+    findings += _about(contradicted, [] if now is None else [one for one in left if now - one.at > NOBODYS], nameless)
     return Settled(len(joined), len({one.request_id for one in left}), tuple(findings))
 
 
-def _about(contradicted: Collection[str], nobodys: Sequence[Label]) -> Iterator[Finding]:
+def _about(contradicted: Collection[str], nobodys: Sequence[Label], nameless: int) -> Iterator[Finding]:
+    if nameless:
+        detail = f"{nameless:,} labels name no request: they cannot be joined, and keep no other waiting"
+        yield Finding("label.without-request", "label", Severity.ERROR, detail, {"labels": nameless})
     if contradicted:
         detail = f"{len(contradicted):,} requests have labels that contradict each other: the later one counts"
         numbers = {"requests": len(contradicted)}
@@ -224,7 +227,7 @@ def drop_labels(folder: Path, before: datetime) -> int:
         StorageError: A label file is damaged.
     """
     files = _label_files(folder)
-    every = [one for told in _read_labels(files).values() for one in told]
+    every = [one for told in _read_labels(files)[0].values() for one in told]
     left = [one for one in every if one.at >= before]
     if len(left) < len(every):
         if left:
@@ -259,19 +262,24 @@ def _label_files(folder: Path) -> list[Path]:
     return sorted((folder / LABELS).glob(f"*{LABEL_FILE}"))
 
 
-def _read_labels(files: Sequence[Path]) -> dict[str, list[Label]]:
+def _read_labels(files: Sequence[Path]) -> tuple[dict[str, list[Label]], int]:
+    """Labels by their request, and how many name none: they must not keep the others waiting."""
     labels: dict[str, list[Label]] = {}
+    nameless = 0
     for file in files:
         try:
             table = pq.ParquetFile(file).read(columns=["request_id", "label", "label_time"])
             ids, times = table["request_id"].cast(pa.string()), instants(table["label_time"])
         except (KeyError, ValueError, pa.ArrowException) as err:
             raise StorageError(f"{file} is damaged, or holds no labels: restore it, or take it away") from err
-        if ids.null_count or times.null_count:
-            raise StorageError(f"{file} holds labels without a request or a time: take it away")
+        if times.null_count or (ids.null_count and ids.null_count == len(ids)):
+            raise StorageError(f"{file} holds labels without a time, or of no request: take it away")
         for one in map(Label, ids.to_pylist(), table["label"].to_pylist(), times.to_pylist()):
-            labels.setdefault(one.request_id, []).append(one)
-    return labels
+            if one.request_id is None:
+                nameless += 1
+            else:
+                labels.setdefault(one.request_id, []).append(one)
+    return labels, nameless
 
 
 def _course(told: Sequence[Label]) -> list[Label]:

@@ -178,8 +178,11 @@ class Recorder:
             at: When it became known; now by default.
 
         Raises:
-            ValueError: When ``at`` has no timezone, or lies in no year from 1 to 9999.
+            ValueError: When ``at`` has no timezone, or lies in no year from 1 to 9999; when no request is named, or
+                nothing is said of it.
         """
+        if request_id is None or request_id == "" or label is None:
+            raise ValueError("a label needs the id of a request and what is true of it")
         at = instant(self._clock() if at is None else at)
         with self._lock:
             if len(self._labels) >= KEPT * self._flush_rows:

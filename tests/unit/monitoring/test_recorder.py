@@ -20,7 +20,7 @@ from assay.engines.base import Source
 from assay.engines.duckdb import DuckDb
 from assay.errors import StorageError, TableError
 from assay.frameworks.base import Prediction
-from assay.monitoring.partitions import RECORDED, settle
+from assay.monitoring.partitions import LABEL_FILE, RECORDED, settle
 from assay.monitoring.recorder import KEPT, Recorder
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -289,6 +289,26 @@ def test_a_label_against_one_that_was_joined_before_is_told_and_the_later_counts
             rules.append([finding.rule for finding in settle(tmp_path).findings])
     assert rules == [[], ["label.contradicted"]]
     assert [(row["label"], row["label_time"]) for row in read(tmp_path)] == [("b", NOW + timedelta(hours=2))]
+
+
+@pytest.mark.parametrize(("request_id", "label"), [(None, "a"), ("", "a"), ("1", None)])
+def test_a_label_of_no_request_or_without_a_truth_is_refused(tmp_path: Path, request_id: object, label: object) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder, pytest.raises(ValueError, match="id of a request"):
+        recorder.label(request_id, label)  # type: ignore[arg-type]  # what a service may have in hand
+
+
+def test_a_label_that_names_no_request_keeps_no_other_waiting(tmp_path: Path) -> None:
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        ids = [recorder.log({"prediction": "a", "time": NOW}) for _ in range(2)]
+    nameless: list[object] = [ids[0], None, ids[1]]
+    table = pa.table({"request_id": nameless, "label": ["a", "b", "c"], "label_time": [NOW, NOW, NOW]})
+    (tmp_path / "labels").mkdir()
+    pq.write_table(table, tmp_path / "labels" / f"other{LABEL_FILE}")
+    done = settle(tmp_path)
+    assert (done.joined, done.waiting) == (2, 0)
+    assert [(finding.rule, finding.numbers) for finding in done.findings] == [("label.without-request", {"labels": 1})]
+    assert sorted(str(row["label"]) for row in read(tmp_path)) == ["a", "c"]
+    assert settle(tmp_path).findings == ()
 
 
 def test_labels_of_requests_that_are_nowhere_are_told_after_a_day(tmp_path: Path) -> None:
