@@ -162,6 +162,9 @@ class Counter:
         if width <= DENSE:
             found = np.bincount(key, minlength=width)[cells:width]
             if self.windows * cells <= DENSE:
+                if self._dense is None and len(found) == self.windows * cells:
+                    self._dense = found
+                    return
                 if self._dense is None:
                     self._dense = np.zeros(self.windows * cells, dtype=np.int64)
                 self._dense[first * cells : (last + 1) * cells] += found

@@ -88,7 +88,7 @@ class Bench:
         windows = len(counts[self.signals[0]])
         events, rows = (np.empty((windows, len(self.terms.tilt))) for _ in range(2))
         for one in self.alike:
-            mine = np.stack([counts[self.signals[i]] for i in one.which])  # (P, T, bins)
+            mine = np.array([counts[self.signals[i]] for i in one.which])  # (P, T, bins)
             for out, found in ((events, mine @ one.events), (rows, one.always[:, None] + mine @ one.rows)):
                 out[:, one.columns.ravel()] = found.transpose(1, 0, 2).reshape(windows, one.columns.size)
         return events, rows
@@ -213,22 +213,19 @@ class Ledger:
             asked.
         """
         begin = 0 if before is None else before.windows
-        found, benches, others = [], [], []
-        chosen = np.zeros((len(LOOK_BACKS), len(at), len(self._others)))
+        found, benches = [], []
         for place, bench in enumerate(self._benches):
             evidence, rows = _weighed(bench, counts, at, None if before is None else before.benches[place], begin)
             found.append(evidence)
             benches.append(rows if keep else ())
-        for place, part in enumerate(self._others):
-            first = self._new[place] if before is None else before.others[place]
-            chosen[..., place], other = _carried(first, counts[self._each[part][0]], at, begin)
-            others.append(other)
+        mine = [counts[self._each[part][0]] for part in self._others]
+        chosen, others = _carried(self._new if before is None else before.others, mine, at, begin)
         found.append(chosen)
         out = np.zeros((self._signals, len(LOOK_BACKS), len(at)))
         for place, which, signals in self._adding:
             out[signals] += found[place][..., which].transpose(2, 0, 1)
         out /= self._sizes[:, None, None]
-        return out, Sums(begin + len(at), tuple(benches), tuple(others)) if keep else None
+        return out, Sums(begin + len(at), tuple(benches), others) if keep else None
 
 
 def _chunks(which: Sequence[int], watchers: Sequence[Watcher]) -> Iterator[list[int]]:
@@ -283,30 +280,31 @@ def _between(bench: Bench, rows: Sequence[Row], begin: int, end: int) -> Callabl
 
 
 def _stacked(rows: Sequence[Row], terms: Terms) -> Paths:
-    floor, nature, pull = (
-        None if each[0] is None else np.stack(cast("Sequence[Floats]", each)) for each in zip(*rows, strict=True)
-    )
+    floor, nature, pull = (None if each[0] is None else np.array(each) for each in zip(*rows, strict=True))
     return Paths(cast("Floats", floor), nature, pull, terms.twice_info)
 
 
-def _carried(watcher: Carried, counts: Floats, at: Ints, begin: int) -> tuple[Floats, Carried]:
-    """E of a part that chooses its questions, (look-backs, T), and what is left."""
-    out = np.zeros((len(LOOK_BACKS), len(at)))
+def _carried(
+    watchers: tuple[Carried, ...], counts: Sequence[Floats], at: Ints, begin: int
+) -> tuple[Floats, tuple[Carried, ...]]:
+    """E of every part that chooses its questions, (look-backs, T, parts), and what is left."""
+    out = np.zeros((len(LOOK_BACKS), len(at), len(watchers)))
+    if not watchers:
+        return out, ()
     for start in range(0, len(at), _PART):
         some = slice(start, min(start + _PART, len(at)))
-        watcher = watcher.then(counts[some], at[some])
-        gone = begin + some.stop - watcher.windows
-        log_e = _moved(watcher, gone)
-        out[:, some] = since(log_e, begin + some.start, begin + some.stop, _AT_ONCE // 40)
-        if watcher.windows > KEPT:
-            watcher = watcher.cut(watcher.windows - KEPT, watcher.windows)
-    return out, watcher
+        end = begin + some.stop
+        watchers = tuple(one.then(mine[some], at[some]) for one, mine in zip(watchers, counts, strict=True))
+        out[:, some] = since(_weighed_by(watchers, end), begin + some.start, end, _AT_ONCE // 40)
+        watchers = tuple(one if one.windows <= KEPT else one.cut(one.windows - KEPT, one.windows) for one in watchers)
+    return out, watchers
 
 
-def _moved(watcher: Carried, gone: int) -> Callable[[Ints, Ints], Floats]:
-    """What a watcher says that has forgotten the first windows."""
+def _weighed_by(watchers: Sequence[Carried], end: int) -> Callable[[Ints, Ints], Floats]:
+    """What watchers say that may have forgotten the first of the ``end`` windows, (n, parts)."""
 
     def log_e(first: Ints, last: Ints) -> Floats:
-        return watcher.log_evidence(first - gone, last - gone)
+        gone = [end - one.windows for one in watchers]
+        return np.stack([one.log_evidence(first - n, last - n) for one, n in zip(watchers, gone, strict=True)], axis=1)
 
     return log_e

@@ -216,7 +216,7 @@ def record(
                 continue  # as it was, and so is what it says
             values = {
                 "summary": json.dumps(summaries[window.start].to_json() if window.start in summaries else NOTHING),
-                "counts": json.dumps({name: list(bins) for name, bins in window.counts.items()}),
+                "counts": json.dumps(dict(window.counts)),
             }
             if old is None:
                 key = {"model": model, "baseline": digest, "start": window.start, "end": window.end}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log, sqrt
 
 import numpy as np
@@ -109,7 +110,7 @@ def _moved(watched: Sequence[Watched], counts: Sequence[Floats]) -> dict[int, li
     found: dict[int, list[float]] = {}
     for places in alike.values():
         baseline = np.concatenate([watched[place].baseline for place in places])  # of one row each
-        each = _total_variation(np.stack([counts[place] for place in places]), baseline[:, None])
+        each = _total_variation(np.array([counts[place] for place in places]), baseline[:, None])
         found |= dict(zip(places, each.tolist(), strict=True))
     return found
 
@@ -150,6 +151,7 @@ def _of_bins(spec: SignalSpec, counts: Floats, rows: float) -> Iterator[tuple[st
             yield f"{spec.name}={value}", _rate(float(n), rows)
 
 
+@lru_cache(maxsize=4096)  # most rates of a window are the same: of a thousand rows, none is null
 def _rate(events: float, rows: float) -> Interval:
     return Interval(events / rows, *wilson(events, rows, _LEVEL))
 
