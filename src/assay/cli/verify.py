@@ -170,7 +170,7 @@ def _record_alone(
 
 def _log_refusal(path: Path, error: VerificationError) -> None:
     """Log the refusal of a path inside a project's folder, and alert."""
-    from assay.project.integrity import log_refusal
+    from assay.project.refusals import log_refusal
 
     try:
         project = open_project()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from assay.artifacts.hashing import Report
@@ -22,6 +21,7 @@ from assay.project.config import ModelConfig
 from assay.project.data import sign_lineage
 from assay.project.people import must_count, signing_identities
 from assay.project.project import Project
+from assay.project.refusals import told, untold
 from assay.project.stamping import authorities, stamper
 from assay.project.versions import LoggedVersions, never_signed
 from assay.release.store import live_at
@@ -40,9 +40,6 @@ from assay.storage.objects import Objects
 
 if TYPE_CHECKING:
     from assay.diagnosis.case import ByteFacts
-
-FINDINGS_IN_LOG = 200
-UNTOLD = "trust.untold"
 
 
 def sign_model(
@@ -201,13 +198,8 @@ class _NobodyKnown:
     def check(self, bundle: Bundle, when: Moment) -> Signatory:
         """Refuse: but all that is wrong with the files is found and told as well."""
         del when
-        finding = _untold(self._trouble, bundle.key_id)
+        finding = untold(self._trouble, bundle.key_id)
         raise VerificationError(finding.detail, [finding])
-
-
-def _untold(trouble: AssayError, subject: str) -> Finding:
-    detail = f"whose signatures count cannot be told: {trouble.message}"
-    return Finding(UNTOLD, subject, Severity.CRITICAL, detail)
 
 
 def _rule(project: Project, name: str) -> tuple[SignerRule, AssayError | None]:
@@ -257,7 +249,7 @@ def verify_model(
     try:
         if live is not None and not model.path.exists():
             detail = f"nothing is at {model.path}, where version {live.version} is recorded as live"
-            raise VerificationError(detail, [Finding("artifact.gone", name, Severity.CRITICAL, detail)])  # noqa: TRY301
+            raise VerificationError(detail, [Finding("artifact.gone", name, Severity.CRITICAL, detail)])
         verify = partial(
             verify_path,
             model.path,
@@ -275,25 +267,11 @@ def verify_model(
         )
         second = second or place_of(project, name, now=now)
         verified = held(project, name, verify, second, signature=signature, further=further)
-    except VerificationError as err:
-        if trouble is not None and all(finding.rule == UNTOLD for finding in err.findings):
-            if isinstance(trouble, PolicyTamperedError):
-                _remember_refusal(project, name, err, now)
-            else:
-                checks.could_not_run(project.state, name, "bytes", trouble, now)
-            raise trouble from err
-        missing = all(finding.rule == "signature.missing" for finding in err.findings)
-        if missing and live is None and signature is None and never_signed(project, name):  # no bytes were exchanged
-            detail = f"{err.message}; it was never signed: assay sign {quote(name)} --key KEY"
-            raise VerificationError(detail, err.findings) from err
-        _remember_refusal(project, name, err, now)
-        raise
     except AssayError as err:
-        if isinstance(trouble, PolicyTamperedError):  # a path edited in assay.toml leads to no model, perhaps
-            _remember_refusal(project, name, VerificationError(trouble.message, [_untold(trouble, name)]), now)
-            raise trouble from err
-        checks.could_not_run(project.state, name, "bytes", err, now)
-        raise
+        why = told(project, name, err, trouble, elsewhere=live is not None or signature is not None, now=now)
+        if why is err:
+            raise
+        raise why from err
     seen: dict[str, object] = {"root": verified.root, "signer": verified.signer, "files": len(verified.manifest.files)}
     seen |= {"checked": verified.checked, "payload": verified.payload}
     detail, outcome = f"all {len(verified.manifest.files)} files as signed by {verified.signer}", "pass"
@@ -313,41 +291,6 @@ def _known(project: Project, name: str) -> tuple[str, ...]:
     look = checks.last(project.state, name, {"bytes": timedelta(0)})["bytes"]
     payload = look.body.get("payload")
     return (payload,) if isinstance(payload, str) and look.outcome != "fail" else ()
-
-
-def _remember_refusal(project: Project, name: str, error: VerificationError, now: datetime) -> None:
-    """Log and date a refusal; what cannot be written is one more finding and never takes the refusal's place."""
-    body = {"findings": [finding.as_json() for finding in error.findings]}
-    position = None
-    try:
-        position = log_refusal(project, name, project.config.model(name).path, error, now=now)
-    except AssayError as err:
-        error.findings += (_not_written("logged", name, err),)
-    try:
-        checks.record(
-            project.state, name, "bytes", outcome="fail", detail=error.message, now=now, body=body, position=position
-        )
-    except AssayError as err:
-        error.findings += (_not_written("remembered", name, err),)
-
-
-def _not_written(what: str, name: str, err: AssayError) -> Finding:
-    return Finding("audit.not-logged", name, Severity.CRITICAL, f"this refusal could not be {what}: {err.message}")
-
-
-def log_refusal(project: Project, subject: str, path: Path, error: VerificationError, *, now: datetime) -> int:
-    """Log that a model was refused, with every reason; an incident follows from the entry.
-
-    Returns:
-        Position of the entry.
-    """
-    data: dict[str, object] = {
-        "path": str(path),
-        "reason": error.message,
-        "findings": [finding.as_json() for finding in error.findings[:FINDINGS_IN_LOG]],
-        "reasons": len(error.findings),
-    }
-    return project.log.append("verify.refused", subject, data, actor=project.actor, now=now)
 
 
 def byte_facts(project: Project, name: str, *, served_roots: Sequence[str], now: datetime) -> ByteFacts:
