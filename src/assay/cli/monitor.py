@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from assay.monitoring.monitor import Evaluation
     from assay.monitoring.schema import PredictionSchema
 
-COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency", "error", "query")
+COLUMNS = ("time", "prediction", "confidence", "label", "label_time", "latency", "error", "request_id", "query")
 FLOORS = ("default", "sensitive")
 TASKS = ("classification", "regression", "ranking", "binary")
 
@@ -38,6 +38,7 @@ TASKS = ("classification", "regression", "ranking", "binary")
 @click.option("--label-time", metavar="COLUMN", help="Column of when the truth was known.")
 @click.option("--latency", metavar="COLUMN", help="Column of the latency in seconds.")
 @click.option("--error", metavar="COLUMN", help="Column that says what failed.")
+@click.option("--request-id", metavar="COLUMN", help="Column that names a request once; repetitions are told.")
 @click.option("--query", metavar="COLUMN", help="Column that the rows of one ranked list share.")
 @click.option(
     "--task", type=click.Choice(TASKS), default=TASKS[0], show_default=True, help="Ad hoc: what is predicted."
@@ -68,7 +69,7 @@ def monitor(*, name: str | None, plot: Path | None, as_json: bool, **options: ob
 
     With --reference and --current: compare two tables without a project, storing nothing.
     Exit code 1 if there is a new alarm, or outputs are not those of the signed model; 3 if part of it could not be
-    judged, as when a column is missing.
+    judged, as when a column is missing, or nothing could because no window of the current table has rows.
     """
     if plot is not None:
         from assay.dashboard.plot import check
@@ -84,7 +85,8 @@ def monitor(*, name: str | None, plot: Path | None, as_json: bool, **options: ob
             print_json(_object("current", evaluation, evaluation.alarms, evaluation.findings))
         else:
             _say("current", evaluation, evaluation.alarms, evaluation.findings)
-        return _code(evaluation.alarms, evaluation.findings)
+        # Of a table that nobody adds to, nothing can be told later either.
+        return _code(evaluation.alarms, evaluation.findings) or (0 if evaluation.windows else 3)
     return _project(name, plot, as_json=as_json)
 
 
@@ -145,6 +147,7 @@ def _schema(options: Mapping[str, object]) -> PredictionSchema:
         label_time=roles["label_time"],
         latency_s=roles["latency"],
         error=roles["error"],
+        request_id=roles["request_id"],
         query=roles["query"],
         slices=lists["slices"],
         discover=lists["discover"],

@@ -28,6 +28,8 @@ NAMED: Final = 5
 """Trends told one by one, the largest first."""
 
 _MONTH: Final = timedelta(days=30)
+NOTHING: Final = 1e-6
+"""Places that differ by a smaller part than this are the same: one row in a million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ def patterns_of(reference: Reference) -> tuple[Pattern, ...]:
                 shares = odds / (1 + odds)
                 scale = float(kind.rows[:, mine][:, one].mean()) if view.specs[place].kind == "volume" else 1.0
                 low, high = int(shares.argmin()), int(shares.argmax())
+                if shares[high] - shares[low] <= NOTHING * shares[high]:
+                    continue  # the same everywhere, to the last row: so sure, and no pattern
                 found = Pattern(
                     view.specs[place].name,
                     cycle.name,

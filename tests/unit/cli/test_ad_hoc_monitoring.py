@@ -53,6 +53,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     odd["nan"] = calm.set_column(calm.column_names.index("y"), "y", pa.array([float("nan")] * len(calm)))
     odd["null"] = calm.set_column(calm.column_names.index("y"), "y", pa.array([None] * len(calm), pa.string()))
+    numbered = calm.append_column("id", pa.array([f"r{number}" for number in range(len(calm))]))
+    odd["twice"] = pa.concat_tables([numbered, numbered.slice(0, 80)])
     for name, table in odd.items():
         pyarrow.csv.write_csv(table, folder / f"{name}.csv")
     (folder / "noise.csv").write_bytes(b"\x00\xff\x01" * 99)
@@ -183,6 +185,22 @@ def test_a_current_table_without_a_readable_time_is_nothing_that_can_be_told() -
     assert said.code == 3
     assert "0 windows" in said.out
     assert "rows have no readable time" in said.out
+
+
+@pytest.mark.usefixtures("here")
+def test_an_empty_current_table_is_nothing_that_can_be_told() -> None:
+    said = typed(*ad_hoc("reference.csv", "empty.csv"))
+    assert said.code == 3
+    assert "0 windows" in said.out
+
+
+@pytest.mark.usefixtures("here")
+def test_requests_that_come_twice_are_told() -> None:
+    words = ad_hoc("reference.csv", "twice.csv", "--feature", "a", "--feature", "b")
+    findings = cast("list[dict[str, str]]", typed(*words, "--request-id", "id", "--json").data["findings"])
+    assert [one["detail"] for one in findings if one["rule"] == "rows.repeated"] == [
+        "80 rows repeat a request id: each row is counted"
+    ]
 
 
 @pytest.mark.usefixtures("here")

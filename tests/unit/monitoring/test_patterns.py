@@ -42,6 +42,12 @@ def test_no_pattern_is_told_where_there_is_none() -> None:
     assert patterns_of(replace(streams[0], window="1000rows")) == ()
 
 
+def test_what_is_the_same_in_every_window_is_no_pattern() -> None:
+    stream, _ = ClockedStream(seed=1, span=DAY, rows=1000).windows(70, 0)
+    windows = tuple(replace(one, rows=24, counts={**one.counts, "volume": (24,)}) for one in stream.windows)
+    assert "volume" not in {one.signal for one in patterns_of(replace(stream, windows=windows))}
+
+
 def test_a_baseline_that_moves_says_so_and_what_to_take() -> None:
     (found,) = about_trends(MOVING.windows(90, 0)[0])
     assert (found.rule, found.subject) == ("baseline.trend", "error")
