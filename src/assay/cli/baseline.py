@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.cli.here import now, open_project
+from assay.cli.here import KEY_HELP, now, open_project, read_key
 from assay.cli.output import json_option, print_findings, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--random-split", is_flag=True, help="The reference lies between other rows in time, and that is meant.")
+@click.option("--reason", default="", help="Why the baseline in force shall not count any more.")
+@click.option("--key", metavar="KEY", help=f"Of a reviewer, with --reason, where the model has a policy. {KEY_HELP}")
 @json_option
-def baseline(*, name: str, random_split: bool, as_json: bool) -> None:
-    """Learn what is normal for model NAME from its reference; a new baseline is a reviewed act and is logged."""
+def baseline(*, name: str, random_split: bool, reason: str, key: str | None, as_json: bool) -> None:
+    """Learn what is normal for model NAME from its reference.
+
+    One in place of another makes what has changed the new normal: it needs --reason, and where the model has a policy
+    the --key of somebody whom it names; both are logged. The first after a deployment needs neither.
+    """
     from assay.monitoring.patterns import patterns_of
-    from assay.project.watching import learn_baseline
+    from assay.project.rebaselining import renew_baseline
 
     project = open_project()
+    signer = read_key(key) if key else None
     with progress(f"learning what is normal for {name}"):
-        learned = learn_baseline(project, name, now=now(), random_split=random_split)
+        learned = renew_baseline(project, name, reason=reason, signer=signer, now=now(), random_split=random_split)
     project.tell(now())
     signals = [spec.name for spec in learned.specs if spec.kind != "cells"]
     if as_json:

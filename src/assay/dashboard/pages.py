@@ -299,6 +299,7 @@ def history(project: Project, name: str, now: datetime) -> list[Happened]:
         "model.deployed": "Deployed",
         "model.rolled-back": "Rolled back",
         "baseline.learned": "Baseline learned",
+        "baseline.reviewed": "Baseline replaced",
     }
     try:
         found = project.log.entries(kinds=list(words), subject=name)[-14:][::-1]
@@ -319,6 +320,8 @@ def _said(kind: str, data: Mapping[str, object]) -> str:
         return "; ".join(open_rules) or "every rule of the policy is met"
     if kind == "baseline.learned":
         return f"{data.get('windows')} windows, {data.get('signals')} signals"
+    if kind == "baseline.reviewed":
+        return str(data.get("reason"))
     root = str(data.get("root", ""))[:12]
     return f"version {data.get('version', '?')}, {root}…" if "version" in data else f"{root}…"
 

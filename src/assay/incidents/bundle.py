@@ -42,6 +42,7 @@ HISTORY = (  # what happened to the model besides: how it came to be live
     "gate.unknown",
     "diagnosis.made",
     "baseline.learned",
+    "baseline.reviewed",
 )
 MOST = 2_000  # entries in one bundle: the first and the last half of what an incident was fed from
 _DATE = (1980, 1, 1, 0, 0, 0)  # the zip's own times say nothing

@@ -12,6 +12,7 @@ from assay.project import checks
 from assay.project.config import ModelConfig, Predictions
 from assay.project.copies import Copies
 from assay.project.project import Project
+from assay.project.rebaselining import check_baseline
 from assay.release.store import deployments, live_at
 from assay.storage.clock import from_text, parse_span
 from assay.storage.database import reading
@@ -44,6 +45,9 @@ def monitor_model(project: Project, name: str, now: datetime) -> Watched:
     """Judge all complete windows; ask the cheap evidence; diagnose when something fell or differs; log all of it.
 
     Running it twice changes nothing: windows and alarms are kept under their baseline, entries under their key.
+
+    Raises:
+        BaselineError: There is none to judge by, or not the one that the log tells of.
     """
     model = project.config.model(name)
     predictions_of(model)
@@ -51,6 +55,7 @@ def monitor_model(project: Project, name: str, now: datetime) -> Watched:
         checks.attempted(project.state, name, "monitoring", now),
         Copies(project, model, deployments(project.state, name), now) as copies,
     ):
+        check_baseline(project, name)
         live = live_at(project.state, name, now)
         if live is not None and _may_be_due(project, model, now):
             copies.start(live.root)

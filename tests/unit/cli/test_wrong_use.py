@@ -213,6 +213,7 @@ def test_the_wrong_passphrase_is_told(here: Path, monkeypatch: pytest.MonkeyPatc
 NOISE = b"this is no database" * 999
 # what is spoilt, and the verbs that must say so with the code "could not tell", or "a check failed" for the log
 STATE = [("status",), ("verify", "spam"), ("monitor", "spam"), ("incident", "list"), ("gate", "spam"), ("tick",)]
+AGAIN = ("baseline", "spam", "--reason", "newer rows", "--key", "keys/release.pem")
 LOG = [("log", "show"), ("log", "prove", "0"), ("gate", "spam"), ("incident", "list")]
 
 
@@ -349,9 +350,7 @@ def test_training_data_that_cannot_be_read_are_told(here: Path, text: str | None
 
 
 @pytest.mark.parametrize("bytes_", [None, b"", b"no parquet", b"PAR1" + bytes(99) + b"PAR1"])
-@pytest.mark.parametrize(
-    "words", [("baseline", "spam"), ("data", "fingerprint", "data/reference.parquet")], ids=" ".join
-)
+@pytest.mark.parametrize("words", [AGAIN, ("data", "fingerprint", "data/reference.parquet")], ids=" ".join)
 def test_a_reference_that_cannot_be_read_is_told(here: Path, bytes_: bytes | None, words: tuple[str, ...]) -> None:
     place = here / "data" / "reference.parquet"
     place.unlink()
@@ -403,3 +402,10 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
     typed(*words, place).refused(2, said)
     assert open_project().log.size() == size
     assert not (here / "no").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_another_baseline_without_a_reason_is_refused() -> None:
+    typed("baseline", "spam").refused(2, "--reason")
+    typed("baseline", "spam", "--reason", "newer rows").refused(2, "--key")
+    assert typed(*AGAIN).code == 0
