@@ -61,6 +61,23 @@ class _Idle:
 _IDLE = _Idle()
 
 
+def kept_in(project: Project, name: str, version: Deployment) -> Path | None:
+    """The folder of a version's known-good copy; None when it was deployed without one.
+
+    Where assay.toml keeps copies now goes before the place that was recorded at the time: a project, or its copies,
+    may have moved since. Either is verified before it is used.
+
+    Args:
+        project: Whose model.
+        name: Which.
+        version: The deployment.
+    """
+    if version.known_good is None:
+        return None
+    now_in = integrity.copy_folder(project, name, version.version, version.root)
+    return now_in if now_in.is_dir() else Path(version.known_good)
+
+
 class Copies(Mapping[str, Predictor]):
     """Known-good copies by root digest.
 
@@ -147,9 +164,9 @@ class Copies(Mapping[str, Predictor]):
             return waiting or verified.load_apart(self._model.framework, limit_s=limit_s)
 
     def _verified(self, root: str) -> VerifiedModel:
-        known_good = self._kept[root].known_good
-        assert known_good is not None  # noqa: S101 - only such are kept
-        return integrity.open_copy(self._project, self._model.name, Path(known_good), root=root, now=self._now)
+        folder = kept_in(self._project, self._model.name, self._kept[root])
+        assert folder is not None  # noqa: S101 - only such are kept
+        return integrity.open_copy(self._project, self._model.name, folder, root=root, now=self._now)
 
     def _fails(self, root: str, err: AssayError) -> None:
         what = f"the known-good copy of version {self._kept[root].version} was not opened: {err.message}"

@@ -13,6 +13,7 @@ from assay.errors import ApprovalError, ConfigError, PolicyError, ReleaseRefused
 from assay.findings import Finding, Severity
 from assay.keys.base import Signer
 from assay.project import integrity, versions
+from assay.project.copies import kept_in
 from assay.project.project import Project
 from assay.release import approval, gate, store
 from assay.release.approval import ReviewSubject, Tally
@@ -292,9 +293,11 @@ def rollback(project: Project, name: str, *, reason: str, now: datetime, signer:
             put beside the model. Without one it counts in this project only.
 
     Raises:
+        ConfigError: There is no such model.
         PolicyError: There is no earlier version, or it has no known-good copy.
         VerificationError: The copy is not as signed, or the key is nobody's who may roll back.
     """
+    project.config.model(name)
     history = store.synchronise(project.state, project.log, name)
     current = next((one for one in reversed(history) if one.until is None), None)
     if current is not None and integrity.measured_root(project, name) != current.root:
@@ -354,9 +357,12 @@ def restore(project: Project, name: str, target: Deployment, *, now: datetime) -
     Returns:
         Where what lay there before was set aside.
     """
-    if target.known_good is None or not Path(target.known_good).is_dir():
-        raise PolicyError(f"version {target.version} of {name} has no known-good copy here: restore it from a backup")
-    copy = Path(target.known_good)
+    copy = kept_in(project, name, target)
+    if copy is None or not copy.is_dir():
+        place = copy or integrity.copy_folder(project, name, target.version, target.root)
+        raise PolicyError(
+            f"version {target.version} of {name} has no known-good copy in {place}: put one back from a backup"
+        )
     integrity.open_copy(project, name, copy, root=target.root, now=now).close()
     model = project.config.model(name)
     folder = integrity.is_folder(model, copy)

@@ -14,6 +14,7 @@ from assay.keys.pem import generate
 from assay.lineage.fingerprint import fingerprint
 from assay.lineage.provenance import environment, lineage_statement
 from assay.project import integrity, releasing, validating
+from assay.project.copies import Copies
 from assay.project.project import Project
 from assay.release.gate import Decision
 from assay.release.store import deployments, live_at, save_statement
@@ -301,7 +302,7 @@ def test_rollback_to_a_tampered_copy_exchanges_nothing(small: Small) -> None:
         releasing.rollback(small.project, "spam", reason="why", now=TODAY + timedelta(days=2))
     assert integrity.measured_root(small.project, "spam") == second
     shutil.rmtree(copy)
-    with pytest.raises(PolicyError, match="has no known-good copy here"):
+    with pytest.raises(PolicyError, match=r"has no known-good copy in .*: put one back"):
         releasing.rollback(small.project, "spam", reason="why", now=TODAY + timedelta(days=2))
 
 
@@ -338,3 +339,24 @@ def test_an_unverified_model_is_never_opened_by_a_suite(small: Small) -> None:
     with pytest.raises(VerificationError):  # not LoadError: it is refused before anything reads it
         validating.validate_model(small.project, "spam", suite=None, signer=None, now=TODAY)
     assert small.project.log.entries(kinds=["validation.passed", "validation.failed"]) == []
+
+
+def test_copies_are_found_where_the_project_keeps_them_now(small: Small) -> None:
+    """A project that was moved, or whose copies were: what was recorded is a place of then."""
+    small.go_live()
+    second_version(small)
+    shutil.move(small.project.places.folder / "vault" / "spam", small.folder / "kept")
+    late = TODAY + timedelta(days=2)
+    history = deployments(small.project.state, "spam")
+    with pytest.raises(PolicyError, match=r"no known-good copy in .*vault/spam/0001-"):
+        releasing.rollback(small.project, "spam", reason="why", now=late)
+    project = edit(small, "[models.spam]\n", '[models.spam]\nknown_good = "kept"\n')
+    with Copies(project, project.config.model("spam"), history, late) as copies:
+        copies.verify_all()
+        assert copies.trouble == ()
+    assert releasing.rollback(project, "spam", reason="why", now=late).version == 1
+
+
+def test_there_is_no_version_of_what_is_no_model(small: Small) -> None:
+    with pytest.raises(ConfigError, match="spma"):
+        releasing.rollback(small.project, "spma", reason="why", now=SOON)
