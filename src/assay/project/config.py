@@ -186,11 +186,15 @@ def read(path: Path) -> ProjectConfig:
         ConfigError: The file is missing, is no TOML, or a key is unknown, missing or of the wrong kind.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a byte order mark
     except FileNotFoundError as err:
         raise ConfigError(f"no {path}: run assay init to make one") from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path} cannot be read: {err}") from err
+    except UnicodeDecodeError as err:
+        line = err.object[: err.start].count(b"\n") + 1
+        odd = err.object[err.start]
+        raise ConfigError(f"{path} is not UTF-8: found the byte 0x{odd:02x} in line {line}; save it as UTF-8") from err
+    except OSError as err:
+        raise ConfigError(f"{path} cannot be read: {err.strerror or err}") from err
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as err:  # tomllib's own error is a ValueError; so is a number of 5,000 digits

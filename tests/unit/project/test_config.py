@@ -167,12 +167,21 @@ def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"[project\n", "is not valid TOML"), (b"\xff\xfe", "cannot be read"), (b"a = 1\na = 2\n", "is not valid TOML")],
+    [
+        (b"[project\n", "is not valid TOML"),
+        (b'[project]\nname = "caf\xe9"', "not UTF-8: found the byte 0xe9 in line 2; save it as UTF-8"),
+        (b"a = 1\na = 2\n", "is not valid TOML"),
+    ],
 )
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
     (tmp_path / "assay.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=sentence):
         read(tmp_path / "assay.toml")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "assay.toml").write_bytes(b'\xef\xbb\xbf[project]\r\nname = "bank"\r\n')
+    assert read(tmp_path / "assay.toml").name == "bank"
 
 
 def test_a_folder_of_that_name_is_no_project(tmp_path: Path) -> None:
