@@ -16,6 +16,7 @@ SIGNS = {
     "stale": ("○", None),
     "never": ("-", None),
 }
+WIDE = 90  # characters of a check's sentence; all of it is on the dashboard and in --json
 RANK = ("good", "never", "stale", "uncertain", "bad")
 
 
@@ -44,7 +45,7 @@ def status(*, as_json: bool) -> int:
                 click.echo(f"    live   version {live.version}, sha256:{live.root[:16]}…, since {live.since:%Y-%m-%d}")
             for kind, check in model.checks.items():
                 light = check.light(moment).value
-                say(f"    {SIGNS[light][0]} {kind:11} {_age(check.time, moment):>9}  {check.detail[:90]}")
+                say(f"    {SIGNS[light][0]} {kind:11} {_age(check.time, moment):>9}  {_short(check.detail)}")
             for incident in model.incidents:
                 owner = incident.owner or "nobody has it"
                 say(f"    incident {incident.id}: {incident.title} ({incident.state}, {owner})", fg="red")
@@ -55,6 +56,10 @@ def status(*, as_json: bool) -> int:
         light = health.log.light(moment).value
         _sign(light, f"audit log: {health.log_size} entries; last verified {_age(health.log.time, moment)}")
     return {"good": 0, "bad": 1}.get(worst, 3)
+
+
+def _short(detail: str) -> str:
+    return detail if len(detail) <= WIDE else f"{detail[: WIDE - 1].rstrip()}…"
 
 
 def _sign(light: str, text: str) -> None:

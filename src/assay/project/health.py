@@ -224,7 +224,7 @@ def _headline(
     verdict = HEADLINES.get(diagnosed.verdict) if diagnosed else None
     old = [kind for kind, light in lights.items() if light in (Light.STALE, Light.NEVER) and kind != "diagnosis"]
     ranked: list[tuple[bool, Light, str]] = [
-        (lights.get("bytes") is Light.BAD, Light.BAD, "the deployed bytes are not the signed ones"),
+        (lights.get("bytes") is Light.BAD, Light.BAD, _refused(found.get("bytes"))),
         (verdict is not None and verdict[0] is not Light.GOOD, *(verdict or (Light.GOOD, ""))),
         (lights.get("data") is Light.BAD, Light.BAD, "the training data changed"),
         (lights.get("fingerprint") is Light.BAD, Light.BAD, "another model answers than was recorded"),
@@ -241,6 +241,15 @@ def _headline(
         if holds:
             return light, words
     return Light.GOOD, "as deployed, and behaving as approved"
+
+
+def _refused(check: Check | None) -> str:
+    """Why the deployed model is refused: its bytes, or only whose signature it is, as when a key was revoked."""
+    told = check.body.get("findings", []) if check is not None else []
+    rules = [str(one.get("rule", "")) for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    if rules and all(rule.startswith(("trust.", "certificate.", "signature.")) for rule in rules):
+        return "the signature of the deployed model does not count"
+    return "the deployed bytes are not the signed ones"
 
 
 def last_diagnosis(project: Project, name: str) -> Diagnosed | None:

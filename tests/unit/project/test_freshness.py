@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.small_project import TODAY, Small
+from tests.small_project import RELEASE, TODAY, Small
 
 from assay.errors import VerificationError
 from assay.project import checks
@@ -13,6 +13,7 @@ from assay.project.checks import Check, Light
 from assay.project.data import verify_data
 from assay.project.health import ModelHealth, project_health
 from assay.project.integrity import verify_model
+from assay.project.people import revoke_key
 
 DAY = timedelta(days=1)
 
@@ -101,6 +102,15 @@ def test_refused_bytes_outrank_everything_else(small: Small) -> None:
     found = health(small, days=90)
     assert (found.light, found.headline) == (Light.BAD, "the deployed bytes are not the signed ones")
     assert [one.kind for one in found.incidents] == ["integrity"]
+
+
+def test_a_revoked_signer_is_not_told_as_changed_bytes(small: Small) -> None:
+    small.go_live()
+    revoke_key(small.project, small.keys[RELEASE].key_id, at=None, now=TODAY)
+    with pytest.raises(VerificationError, match="revoked"):
+        verify_model(small.project, "spam", now=TODAY)
+    small.project.tell(TODAY)
+    assert health(small).headline == "the signature of the deployed model does not count"
 
 
 def test_changed_training_data_are_bad_and_put_back_they_are_not(small: Small) -> None:
