@@ -55,6 +55,8 @@ def parse(text: str | bytes, *, what: str) -> object:
     except RecursionError as err:
         raise malformed(what, f"it is nested deeper than {MAX_DEPTH} levels") from err
     except ValueError as err:  # JSONDecodeError and UnicodeError among them
+        if not text.strip():
+            raise malformed(what, "it is empty") from err
         raise malformed(what, f"it is not plain JSON ({err})") from err
     _check(value, what)
     return value

@@ -61,6 +61,12 @@ def test_json_that_is_huge_deep_or_ambiguous_is_refused_soon(text: str | bytes, 
     assert time.thread_time() - start < 5
 
 
+def test_nothing_at_all_is_said_to_be_empty() -> None:
+    for text in ("", b"", b" \n"):
+        with pytest.raises(BundleError, match="it is empty"):
+            canonical.parse(text, what="note")
+
+
 def test_nesting_up_to_the_limit_is_read() -> None:
     text = "[" * canonical.MAX_DEPTH + "]" * canonical.MAX_DEPTH
     assert canonical.parse(text, what="note") == json.loads(text)
