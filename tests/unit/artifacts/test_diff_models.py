@@ -16,7 +16,7 @@ from assay.artifacts.diff.change import Status
 from assay.artifacts.diff.diff import ModelDiff, Source, diff
 from assay.artifacts.diff.page import page
 from assay.artifacts.diff.picture import NARROW, document, fixed, sentence, shortened, strips, svg
-from assay.artifacts.diff.reading import Kind
+from assay.artifacts.diff.reading import Confidence, Kind
 from assay.artifacts.diff.rows import COLUMNS, NOTHING, most_changed, row
 from assay.errors import ArtifactError, ConfigError
 
@@ -110,6 +110,15 @@ def test_a_checkpoint_saved_twice_is_the_same_and_one_with_other_code_is_not(tmp
     assert found.files[0].parts == ("data.pkl",)
     torch.save({name: one + 1 for name, one in kept.items()}, tmp_path / "moved.pt")
     assert [one.what for one in compared(tmp_path / "old.pt", tmp_path / "moved.pt").files] == ["container"]
+
+
+def test_a_damaged_file_is_not_another_architecture(tmp_path: Path, old: Path) -> None:
+    new = tmp_path / "new.safetensors"
+    content = old.read_bytes()
+    new.write_bytes(b"\xff" * 8 + content[8:])
+    found = compared(old, new)
+    assert (found.reading.kind, found.reading.confidence) == (Kind.UNCLEAR, Confidence.UNSURE)
+    assert found.reading.reason.startswith("new.safetensors cannot be read, it is damaged or another format; ")
 
 
 def test_what_a_conversion_leaves_out_is_said(tmp_path: Path, old: Path) -> None:

@@ -119,9 +119,8 @@ def diff(old: Source, new: Source, *, tensors: Sequence[str] = ()) -> ModelDiff:
         notes = (*before.notes, *after.notes, *_beyond(before, after))
         if matched.prefix:
             notes = (*notes, f"names are compared without {matched.prefix!a} in front")
-        return ModelDiff(
-            before.name, after.name, changes, files, read_change(changes, [one.what for one in files]), notes
-        )
+        reading = read_change(changes, [one.what for one in files], damaged=(*before.damaged, *after.damaged))
+        return ModelDiff(before.name, after.name, changes, files, reading, notes)
 
 
 def _measure() -> Measure:

@@ -28,18 +28,19 @@ _SURE_ELEMENTS = 1000
 _CERTAIN_COSINE = 0.9
 
 
-def read_change(changes: Sequence[TensorChange], files: Sequence[str]) -> Reading:
+def read_change(changes: Sequence[TensorChange], files: Sequence[str], *, damaged: Sequence[str] = ()) -> Reading:
     """Say what kind of change it is.
 
     Args:
         changes: Every tensor of both models.
         files: How each file that differs differs: ``changed``, ``added``, ``removed``,
             ``beside the tensors``, ``container``.
+        damaged: Files that could not be read as what their names say: tensors that lack there say nothing.
     """
     beside = [what for what in files if what != "container"]
     settled = _without_edits(changes, files, beside) or _structure(changes)
     if settled is not None:
-        return settled
+        return _unread(settled, damaged)
     evidence = Evidence(
         tuple(changes),
         tuple((one, one.measures) for one in changes if one.measures is not None and one.measures.exact),
@@ -97,6 +98,14 @@ def _structure(changes: Sequence[TensorChange]) -> Reading | None:
     if any(one.status in {Status.CHANGED, Status.RETYPED} for one in changes):
         return None  # what has a counterpart says more; the rest is a remark
     return Reading(Kind.ARCHITECTURE, Confidence.CERTAIN, f"{reason}; what has one is unchanged")
+
+
+def _unread(reading: Reading, damaged: Sequence[str]) -> Reading:
+    """Tensors that lack because a file is damaged are no other architecture."""
+    if reading.kind is not Kind.ARCHITECTURE or not damaged:
+        return reading
+    reason = f"{', '.join(map(shown, damaged))} cannot be read, it is damaged or another format; {reading.reason}"
+    return Reading(Kind.UNCLEAR, Confidence.UNSURE, reason)
 
 
 def _retyped(evidence: Evidence) -> Reading | None:

@@ -61,6 +61,7 @@ class Weights:
         opaque: Parts that are no tensors: members of archives, trees, settings.
         formats: The format of each file that has one.
         notes: What is malformed; such a file counts as bytes.
+        damaged: The files that are.
 
     Raises:
         ArtifactError: The model is missing or empty, or holds links, devices or odd names.
@@ -72,6 +73,7 @@ class Weights:
         self.sizes: Mapping[str, int] = {entry.name: entry.size for entry in self._tree.entries}
         self.formats: dict[str, str] = {}
         self.notes: list[str] = []
+        self.damaged: list[str] = []
         self._containers: dict[str, Format] = {}
         tensors: list[Stored] = []
         opaque: list[Stored] = []
@@ -97,6 +99,7 @@ class Weights:
                 self._containers[file] = container
                 return container.parts(content)
             except FormatError as err:
+                self.damaged.append(file)
                 self.notes.append(f"{shown(file)} is compared as bytes, it cannot be read as tensors: {err.message}")
                 return ()
 
