@@ -134,9 +134,11 @@ def _certificates(chain: Path | None, *, fitting: bool) -> tuple[bytes, ...]:
         return ()
     if not fitting:
         raise ConfigError("--certificate-chain is of the first signature of a PATH: a model of the project has keys")
-    from assay.keys.x509 import der, read_certificates
+    from assay.keys.x509 import check_usable, der, read_certificates
 
-    return tuple(der(one) for one in read_certificates(chain))
+    certificates = read_certificates(chain)
+    check_usable(certificates[0], now=now())
+    return tuple(der(one) for one in certificates)
 
 
 def _by_name(order: _Order) -> tuple[Signed, dict[str, object]]:

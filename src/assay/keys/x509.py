@@ -130,6 +130,27 @@ def check_chain(
         raise _refused([_finding("wrong-key", subject, f"the certificate of {subject}: {err}")]) from err
 
 
+def check_usable(leaf: x509.Certificate, *, now: datetime) -> None:
+    """Check, before anything is signed, that a signature by this certificate can ever count.
+
+    Args:
+        leaf: The signer's own.
+        now: The present, timezone-aware.
+
+    Raises:
+        KeyFileError: It has expired, is damaged, or is not for signing code.
+    """
+    try:
+        subject = leaf.subject.rfc4514_string() or "(no subject)"
+        expired = _times(leaf, subject, max(now, leaf.not_valid_before_utc))
+        findings = [*expired, *_purpose(leaf, subject)]
+    except DAMAGED as err:
+        raise KeyFileError("the signer's certificate is damaged; wanted one in PEM") from err
+    if findings:
+        told = "; ".join(finding.detail for finding in findings)
+        raise KeyFileError(f"{told}: nobody would accept this signature; nothing was signed")
+
+
 def check_timestamper(
     leaf: x509.Certificate,
     others: Sequence[x509.Certificate],

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from safetensors.numpy import save_file
 from tests.authority import MAIL, pem
 from tests.stamping import Stamper, long_lived, serving, stamper
@@ -257,6 +258,21 @@ def test_a_model_is_signed_by_certificate(shop: Path) -> None:
             2, "of the first signature"
         )
         assert typed(*verify).code == 0
+
+
+def test_nothing_is_signed_by_a_certificate_that_nobody_would_accept(here: Path) -> None:
+    root, today, day = long_lived("root"), datetime.now(UTC), timedelta(days=1)
+    key = load_pem_private_key((here / "ci.pem").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    before = (here / "by-key" / "model.sig").read_bytes()
+    tls = root.leaf(key=key, start=today - day, end=today + day, extended=(ExtendedKeyUsageOID.SERVER_AUTH,))
+    pem(here / "tls.pem", tls)
+    pem(here / "old.pem", root.leaf(key=key, start=today - 2 * day, end=today - day))
+    for chain, said in (("tls.pem", "is for a web server (TLS)"), ("old.pem", "expired on ")):
+        typed("sign", "by-key", "--key", "ci.pem", "--certificate-chain", chain).refused(2, said, "nothing was signed")
+    assert (here / "by-key" / "model.sig").read_bytes() == before
+    pem(here / "soon.pem", root.leaf(key=key, start=today + day, end=today + 2 * day))  # a stamp may come later
+    assert typed("sign", "by-key", "--key", "ci.pem", "--certificate-chain", "soon.pem").code == 0
 
 
 def test_a_signature_is_stamped_and_its_time_is_checked(shop: Path, tsa: Stamper) -> None:
