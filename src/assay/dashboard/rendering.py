@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
 
 
 def environment(clock: Callable[[], datetime]) -> Environment:
@@ -19,8 +21,14 @@ def environment(clock: Callable[[], datetime]) -> Environment:
     )
     made.filters["moment"] = lambda time: f"{time:%Y-%m-%d %H:%M} UTC" if time else "never"
     made.filters["day"] = lambda time: f"{time:%Y-%m-%d}" if time else "never"
+    made.filters["commands"] = commands
     made.filters["age"] = lambda time: _age(time, clock())
     return made
+
+
+def commands(sentence: object) -> Markup:
+    """A sentence with what stands between backquotes, commands to type, set as such; all else is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))  # noqa: S704 - escaped just before
 
 
 def _age(time: datetime | None, now: datetime) -> str:

@@ -10,6 +10,7 @@ from tests.unit.cli.prompt import at, typed
 from tests.unit.dashboard.served import HOSTILE, NOON, Served
 
 from assay.dashboard.explained import page, write
+from assay.dashboard.rendering import commands, environment
 from assay.errors import DiagnosisError, StorageError
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -45,6 +46,15 @@ def test_the_file_stands_alone(seen: Served) -> None:
     assert "default-src 'none'" in told
     assert HOSTILE not in told
     assert "<img" not in told
+
+
+def test_commands_are_set_as_commands_and_nothing_else_is_markup() -> None:
+    assert commands("put <b> back: `assay rollback 'a&b' --reason WHY`.") == (
+        "put &lt;b&gt; back: <code>assay rollback &#39;a&amp;b&#39; --reason WHY</code>."
+    )
+    parts = environment(lambda: NOON).get_template("parts.html").make_module()
+    shown = str(parts.why_parts({"actions": ["<i>Then</i> `assay deploy spam`."]}, [], [], []))  # type: ignore[attr-defined]
+    assert "<li>&lt;i&gt;Then&lt;/i&gt; <code>assay deploy spam</code>.</li>" in shown
 
 
 def test_a_model_that_was_never_diagnosed_has_no_file(served: Served) -> None:
