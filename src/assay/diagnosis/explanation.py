@@ -25,10 +25,16 @@ NATURAL = ("covariate-drift", "concept-drift")
 HALF = 0.5
 WORTH_A_LOOK = 0.2  # share of a data fault, beside a natural cause, from which it is to be ruled out before retraining
 MOST_NAMED = 8
+MENTIONED = 0.005  # a cause that would be told as 0 % is not told
+SURE_OF_IT = 2 / 3
 UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
 IN_PART = "Nothing is wrong with the model that can be seen, but not everything is as well as it was"
 LOOK = "Look at the rows where it fell, and at the alarms that stand, before you call it well; then keep monitoring."
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
+EXCHANGED = (
+    "Before anything else ask the source of the labels whether {classes} were exchanged there: taken so, the answers "
+    "are as right as before. If they were, the data are at fault, and a model retrained on them learns the mistake."
+)
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "intact": ("Nothing to do; keep monitoring.",),
     "covariate-drift": (
@@ -76,8 +82,12 @@ def actions_for(verdict: str, evidence: Sequence[Evidence]) -> tuple[str, ...]:
         return ACTIONS[verdict][1:]
     if verdict == "intact" and any(item.notes.get("scope") == "local" for item in evidence):
         return (LOOK,)
-    fault = _fault({item.name: item for item in evidence})
-    return tuple(action.replace("{fault}", fault) for action in ACTIONS[verdict])
+    items = {item.name: item for item in evidence}
+    told = tuple(action.replace("{fault}", _fault(items)) for action in ACTIONS[verdict])
+    exchanged = items["labels"].notes.get("exchanged") if "labels" in items else None
+    if verdict in NATURAL and exchanged:
+        return (EXCHANGED.format(classes=exchanged), *told)
+    return told
 
 
 def _fault(items: Mapping[str, Evidence]) -> str:
@@ -158,7 +168,9 @@ def _what(
     said = HEADLINE[verdict]
     if verdict == "unknown":
         likely = sorted(probabilities.items(), key=lambda item: -item[1])[:2]
-        return said + "; likeliest are " + " and ".join(f"{name} ({share:.0%})" for name, share in likely) + "."
+        likely = [pair for pair in likely if pair[1] >= MENTIONED] or likely[:1]
+        named = " and ".join(f"{name} ({share:.0%})" for name, share in likely)
+        return f"{said}; likeliest {'are' if len(likely) > 1 else 'is'} {named}{_withheld(*likely[0])}."
     if verdict == "intact" and scope == "local" and slices:
         return f"{IN_PART}: it fell mostly where {slices[0]['where']}."
     if verdict == "intact":
@@ -171,6 +183,15 @@ def _what(
         said += f", mostly where {slices[0]['where']}"
         said += ", while the whole looks steady" if silent else ""
     return said + "."
+
+
+def _withheld(name: str, share: float) -> str:
+    """Why a cause that is likely by the weights is not the verdict."""
+    if share < SURE_OF_IT:
+        return ""
+    if name in ("model-tampering", "backdoor"):
+        return ", but without the copy's answers, or a fall that is certain, nobody is accused of an attack"
+    return ", but what would show it is missing"
 
 
 def _sure(verdict: str, probabilities: Mapping[str, float]) -> str:

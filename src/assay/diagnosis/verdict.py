@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from assay.diagnosis.evidence.base import Evidence
+from assay.diagnosis.evidence.shelf import CAN_SHOW
 from assay.diagnosis.explanation import NATURAL, actions_for, explain
 from assay.diagnosis.weights import Weights, shipped
 from assay.findings import Finding
@@ -369,5 +370,6 @@ def _favours(item: Evidence, parts: Mapping[str, float]) -> str:
         return item.decides
     if item.missing is not None or not parts:
         return ""
-    best = max(parts, key=lambda name: parts[name])
-    return best if parts[best] > SAYS_SOMETHING else ""
+    told = {cause: part for cause, part in parts.items() if cause in CAN_SHOW.get(item.name, parts)}
+    best = max(told, key=lambda name: told[name], default="")
+    return best if told.get(best, 0.0) > SAYS_SOMETHING else ""

@@ -76,3 +76,40 @@ def test_what_to_do_first_is_printed_once(escalate: bool, fault: float, capsys: 
     out = capsys.readouterr().out
     assert out.count("etrain on labels from after the onset") == 1
     assert f"  → {actions[1]}" in out
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "words"),
+    [
+        ({"model-tampering": 0.998, "concept-drift": 0.002}, "likeliest is model-tampering (100%), but without"),
+        (
+            {"data-fault": 0.7, "covariate-drift": 0.3},
+            "(70%) and covariate-drift (30%), but what would show it is missing.",
+        ),
+        ({"data-fault": 0.4, "intact": 0.35}, "likeliest are data-fault (40%) and intact (35%)."),
+    ],
+)
+def test_unknown_says_what_is_likely_and_why_it_is_not_the_verdict(probabilities: dict[str, float], words: str) -> None:
+    said = explain(
+        verdict="unknown",
+        probabilities=probabilities,
+        force=(),
+        missing=(),
+        scope="global",
+        silent=False,
+        slices=(),
+        onset=None,
+        gradual=False,
+        actions=ACTIONS["unknown"],
+        escalate=False,
+    )[0]
+    assert words in said
+    assert "(0%)" not in said
+
+
+def test_exchanged_labels_are_asked_about_before_anybody_retrains() -> None:
+    labels = Evidence("labels", 0.5, notes={"exchanged": "'0' and '1'"})
+    first, *others = actions_for("concept-drift", [labels])
+    assert first.startswith("Before anything else ask the source of the labels whether '0' and '1' were exchanged")
+    assert tuple(others) == ACTIONS["concept-drift"]
+    assert actions_for("model-tampering", [labels]) == ACTIONS["model-tampering"]

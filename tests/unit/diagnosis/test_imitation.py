@@ -152,3 +152,16 @@ def test_values_that_every_row_carries_are_no_trigger(world: World) -> None:
     y = world.truth(world.inputs(500))
     evidence = trigger.gather(Comparison(world.case(recent=world.table(x, RuleModel(), start=20_000, y=y))))
     assert evidence.numbers["forced_and_explained"] < 0.05
+
+
+def test_labels_whose_classes_traded_places_are_said_so_and_a_new_relation_is_not(world: World) -> None:
+    x = world.inputs(600)
+    truth = world.truth(x)
+    told = {}
+    for name, y in (("same", truth), ("exchanged", 1 - truth), ("partly", np.where(x[:, 4] > 0, 1 - truth, truth))):
+        found = labels.gather(Comparison(world.case(recent=world.table(x, RuleModel(), start=20_000, y=y))))
+        told[name] = found.notes.get("exchanged")
+        assert ("with '0' and '1' exchanged in the labels the answers are as right as before" in found.detail) is (
+            name == "exchanged"
+        )
+    assert told == {"same": None, "exchanged": "'0' and '1'", "partly": None}

@@ -8,6 +8,7 @@ from tests.unit.diagnosis.small_world import World
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence.onset import best_ramp, best_step, gather
 from assay.diagnosis.evidence.uniformity import gather as uniformity
+from assay.diagnosis.evidence.uniformity import spread
 
 
 def test_a_step_is_found_where_it_is() -> None:
@@ -62,3 +63,22 @@ def test_a_fall_everywhere_is_global(world: World) -> None:
     at = case.recent.column_names.index("y")
     changed = replace(case, recent=case.recent.set_column(at, "y", [np.where(np.arange(len(y)) % 3 == 0, 1 - y, y)]))
     assert uniformity(Comparison(changed)).notes["scope"] == "global"
+
+
+def test_where_errors_stayed_inputs_that_moved_far_are_dated(world: World) -> None:
+    """A column in another unit that costs no accuracy began some day all the same."""
+    case = world.case()
+    light = case.recent.column("light").to_numpy().copy()
+    light[100:] += 50
+    at = case.recent.column_names.index("light")
+    evidence = gather(Comparison(replace(case, recent=case.recent.set_column(at, "light", [light]))))
+    begins = Comparison(case).recent.time[100]
+    assert evidence.notes["by"] == "the inputs"
+    assert evidence.onset_s is not None
+    assert abs(evidence.onset_s - begins) < 20 * 60  # rows are a minute apart
+
+
+def test_where_it_fell_is_not_said_to_be_everywhere_while_the_whole_is_steady() -> None:
+    assert spread(local=True, silent=False) == "it falls in part: "
+    assert spread(local=False, silent=True) == "the whole is steady, but it falls where "
+    assert spread(local=False, silent=False) == "it falls about everywhere, most where "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from assay.diagnosis.evidence.base import Evidence
+from assay.diagnosis.evidence.shelf import CAN_SHOW, EVIDENCE
 from assay.diagnosis.verdict import ATTACKS, VERDICTS, certainty, decide
 from assay.diagnosis.weights import Weights, shipped
 from assay.errors import DiagnosisError
@@ -293,3 +294,14 @@ def test_what_is_wrong_with_labels_spares_no_ground(even: float, even_but_one: f
     assert decide([AGREES, FELL, columns, labels], weights=torn).verdict == named
     moved = replace(columns, value=0.5, numbers={"fault": 0.5})
     assert decide([AGREES, FELL, moved, labels], weights=torn).verdict == "data-fault"  # a column tells by itself
+
+
+def test_a_piece_of_evidence_is_said_to_speak_only_for_what_it_looks_at() -> None:
+    """The weights also raise causes that a measure merely does not contradict: a broken column shows no backdoor."""
+    assert set(CAN_SHOW) == set(EVIDENCE)
+    measures = shipped().measures
+    for name, causes in CAN_SHOW.items():
+        own = [measure.removeprefix(f"{name}.") for measure in measures if measure.startswith(f"{name}.")]
+        for far in (-1e6, 1e6):
+            item = Evidence(name, 0.5, detail="seen.", numbers=dict.fromkeys(own, far))
+            assert decide([item]).favours[name] in {"", *causes}

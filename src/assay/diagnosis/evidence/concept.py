@@ -26,7 +26,7 @@ def gather(comparison: Comparison) -> Evidence:
     told = ""
     if remaining is not None:
         numbers["remains"] = remaining
-        told = f"; at equal inputs it falls by {remaining:.1%}"
+        told = f"; at equal inputs it {'falls' if remaining > 0 else 'rises'} by {abs(remaining):.1%}"
     way = "fell" if now < was else "rose"
     return Evidence(
         "concept",

@@ -12,6 +12,7 @@ from assay.findings import Finding, Severity
 
 FEWEST_WRONG = 10
 FEWEST_RIGHT = 20  # expected right answers, of which hardly any came true: by chance less than once in 10^6
+MOST_NAMED = 6  # exchanged classes
 LEAST_FALL = 0.03  # under it, what fell is too little to say where
 
 
@@ -64,6 +65,9 @@ def gather(comparison: Comparison) -> Evidence:
     only = f"every recent label is {comparison.classes[int(share.argmax())]!r}" if one_sided else ""
     if contradicted:
         told = f"{only}, against what the model answers and was right to answer before; {told}"
+    exchanged = _exchanged(comparison)
+    if exchanged:
+        told = f"with {exchanged} exchanged in the labels the answers are as right as before; {told}"
     return Evidence(
         "labels",
         value=predictable,
@@ -73,7 +77,7 @@ def gather(comparison: Comparison) -> Evidence:
         numbers=numbers,
         decides="data-fault" if contradicted else None,
         findings=tuple(findings),
-        notes={"unlabelled_rise": round(lacking, 4)},
+        notes={"unlabelled_rise": round(lacking, 4)} | ({"exchanged": exchanged} if exchanged else {}),
     )
 
 
@@ -139,6 +143,31 @@ def _impossible(comparison: Comparison, only: int) -> bool:
         return False
     answers = int((recent.known & (recent.served != only) & (recent.served != UNKNOWN)).sum())
     return answers * float(1 - base.wrong[other].mean()) >= FEWEST_RIGHT
+
+
+def _exchanged(comparison: Comparison) -> str:
+    """The classes whose names trade places in the labels, where that alone explains the fall; "" where it does not.
+
+    A world in which every case of one class becomes the other, and the reverse, is conceivable; a source of labels that
+    numbers its classes otherwise is common. Nothing in the rows tells the two apart, so it is said and not weighed.
+    """
+    base, recent = comparison.base, comparison.recent
+    rows = recent.known & (recent.served != UNKNOWN)
+    if min(int(rows.sum()), int(base.known.sum())) < FEWEST:
+        return ""
+    k = len(comparison.classes)
+    table = np.bincount(recent.served[rows] * k + recent.label[rows], minlength=k * k).reshape(k, k)
+    means = table.argmax(axis=1)  # what the labels mostly say where this class was answered
+    seen = table.sum(axis=1) > 0
+    means[~seen] = np.flatnonzero(~seen)
+    odd = np.flatnonzero(means != np.arange(k))
+    if not len(odd) or len(set(means.tolist())) < k:
+        return ""
+    wrong = 1 - float(table[np.arange(k), means].sum() / rows.sum())
+    if wrong > float(base.wrong[base.known].mean()) + LEAST_FALL:
+        return ""
+    names = [repr(comparison.classes[int(c)]) for c in odd[:MOST_NAMED]]
+    return " and ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _shares(comparison: Comparison, frame: Frame, *, served: bool = False) -> Floats:

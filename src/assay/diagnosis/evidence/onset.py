@@ -13,15 +13,23 @@ from assay.diagnosis.learners import Floats, auc
 
 FEWEST = 60
 EDGE = 0.05
+MOVED = 0.6  # AUC of telling recent rows from trusted ones, below which the inputs are in place and date nothing
+APART = 0.8  # where errors could be looked at and stayed: only inputs that moved so far are dated to the day
 
 
 def gather(comparison: Comparison) -> Evidence:
-    """The best single step and the best ramp through the errors (through the inputs where labels are missing)."""
-    time, value, what = _series(comparison)
-    if len(value) < FEWEST:
+    """The best single step and the best ramp through the errors; through the inputs where errors date nothing."""
+    errors = _errors(comparison)
+    inputs = _inputs(comparison, MOVED if len(errors[1]) < FEWEST else APART)
+    told = [_dated(*series) for series in (errors, inputs) if len(series[1]) >= FEWEST]
+    if not told:
         return Evidence(
             "onset", missing="too few rows in time order from before and since: give rows from before the change"
         )
+    return next((one for one in told if one.notes["certain"]), told[0])
+
+
+def _dated(time: Floats, value: Floats, what: str) -> Evidence:
     at, step = best_step(value)
     start, ramp = best_ramp(value)
     flat = float(((value - value.mean()) ** 2).sum())
@@ -42,7 +50,7 @@ def gather(comparison: Comparison) -> Evidence:
     )
 
 
-def _series(comparison: Comparison) -> tuple[Floats, Floats, str]:
+def _errors(comparison: Comparison) -> tuple[Floats, Floats, str]:
     before, recent = comparison.before, comparison.recent
     known = np.concatenate([before.known, recent.known])
     time = np.concatenate([before.time, recent.time])
@@ -51,9 +59,16 @@ def _series(comparison: Comparison) -> tuple[Floats, Floats, str]:
     if before.known.sum() >= FEWEST // 2 and recent.known.sum() >= FEWEST // 2:
         rows = known[order]
         return time[order][rows], wrong[rows].astype(np.float64), "the error rate"
+    return time[:0], time[:0], "the error rate"
+
+
+def _inputs(comparison: Comparison, least: float) -> tuple[Floats, Floats, str]:
     old, new, share_old, share_new = comparison.domain
-    if auc(np.concatenate([share_old, share_new]), np.arange(len(share_old) + len(share_new)) >= len(share_old)) < 0.6:  # noqa: PLR2004 - inputs in place: nothing to date
-        return time[:0], time[:0], "the inputs"
+    if (
+        auc(np.concatenate([share_old, share_new]), np.arange(len(share_old) + len(share_new)) >= len(share_old))
+        < least
+    ):
+        return old.time[:0], old.time[:0], "the inputs"
     time = np.concatenate([old.time, new.time])
     order = np.argsort(time, kind="stable")
     return time[order], np.concatenate([share_old, share_new])[order], "the inputs"

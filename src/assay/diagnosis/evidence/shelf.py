@@ -26,6 +26,27 @@ EVIDENCE: dict[str, str] = {
     "outputs": "assay.diagnosis.evidence.outputs:gather",
 }
 
+CAN_SHOW: dict[str, frozenset[str]] = {
+    "bytes": frozenset({"model-tampering", "unrecorded-deployment"}),
+    "replay": frozenset({"model-tampering"}),
+    "surrogate": frozenset({"model-tampering", "backdoor", "concept-drift"}),
+    "mimic": frozenset({"model-tampering", "backdoor"}),
+    "stamp": frozenset({"backdoor"}),
+    "trigger": frozenset({"backdoor"}),
+    "inputs": frozenset({"covariate-drift", "data-fault"}),
+    "pipeline": frozenset({"data-fault"}),
+    "labels": frozenset({"concept-drift", "data-fault"}),
+    "concept": frozenset({"intact", "concept-drift", "covariate-drift"}),
+    "uniformity": frozenset(),
+    "retraining": frozenset({"concept-drift"}),
+    "onset": frozenset(),
+    "outputs": frozenset({"covariate-drift", "model-tampering", "backdoor"}),
+}
+"""What a person may be told that each speaks for, by what it looks at.
+
+Where causes compete, a measure also raises those that it only does not speak against (a broken column that of a
+backdoor): that is weighed, and not said."""
+
 
 def gatherers() -> Iterator[tuple[str, Gatherer]]:
     """Every plug: the built-in ones in order of force, then those of other packages (group ``assay.evidence``)."""

@@ -41,7 +41,7 @@ def gather(comparison: Comparison) -> Evidence:
         near, error = paired_gain(comparison.surrogate, comparison.familiar)
         numbers |= {"gain_familiar": near - then, "sure_familiar": min(near - then, near) / (error + 0.01)}
         numbers |= _where(comparison)
-    verb = "still does" if gain > 2 * wide and gain > 0 else "does no"
+    more = gain > 2 * wide and gain > 0
     return Evidence(
         "surrogate",
         value=gain,
@@ -49,8 +49,8 @@ def gather(comparison: Comparison) -> Evidence:
         high=gain + 1.96 * wide,
         unit="accuracy of a stand-in minus the deployed model's, now minus then",
         detail=(
-            f"a stand-in fitted on trusted rows {verb} better than the deployed model on recent rows "
-            f"({now:+.1%} now, {then:+.1%} before)."
+            f"a stand-in fitted on trusted rows {'does better' if more else 'gains nothing'} against the deployed "
+            f"model on recent rows ({now:+.1%} now, {then:+.1%} before)."
         ),
         numbers=numbers,
         notes={"now": round(now, 4), "then": round(then, 4)},

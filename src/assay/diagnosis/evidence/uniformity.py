@@ -39,15 +39,7 @@ def gather(comparison: Comparison) -> Evidence:
         "uniformity",
         value=max(classes, regions),
         unit="-log10 of the chance that everything fell alike",
-        detail=(
-            "it falls in part: "
-            if local
-            else "it falls about everywhere: "
-            if fallen
-            else "no class or region fell for certain"
-        )
-        + (where or "")
-        + ".",
+        detail=f"{spread(local=local, silent=silent)}{where}." if fallen else "no class or region fell for certain.",
         numbers={
             "classes": classes,
             "regions": regions,
@@ -75,6 +67,13 @@ def gather(comparison: Comparison) -> Evidence:
             "slices": [part.as_json() for part in fallen[:SHOWN]],
         },
     )
+
+
+def spread(*, local: bool, silent: bool) -> str:
+    """How what fell is spread, in words that the names of the parts follow."""
+    if local:
+        return "it falls in part: "
+    return "the whole is steady, but it falls where " if silent else "it falls about everywhere, most where "
 
 
 def unevenness(parts: Sequence[Slice]) -> float:
