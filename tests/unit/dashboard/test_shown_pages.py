@@ -304,4 +304,4 @@ def test_a_database_that_is_no_database_is_an_error_page(served: Served) -> None
 
 def test_days_of_the_fixture_are_the_days_shown(seen: Served) -> None:
     text = seen.person().get("/models/spam").text
-    assert f"Numbers of the last {DAYS} windows" in text
+    assert f"Numbers of the last {DAYS} points" in text

@@ -42,7 +42,8 @@ USUAL: Final[Mapping[str, float]] = {"copies": 0.01, "walking": 0.01, "edging": 
 """Share in the reference, by how the cuts were learned."""
 
 OF_OTHERS: Final = 2.0
-"""A client may do what all others do at the same time, twice as often: a world that moves accuses nobody."""
+"""A client may do what all others do in the same window, twice as often, where these are enough to say something: a
+world that moves accuses nobody."""
 
 MORE: Final = 0.1
 """A client that is in the reference may also do as often what it did there, and so much more."""
