@@ -15,7 +15,7 @@ HEADLINE: Mapping[str, str] = {
     "concept-drift": "The world changed: the same inputs now lead to other outcomes than the model learned",
     "data-fault": "The data are broken: a fault on the way in, or in the labels, not the model and not the world",
     "unrecorded-deployment": (
-        "Somebody updated the model without recording it: the bytes are other than recorded, but validly signed"
+        "Somebody updated the model without recording it: what answers is not what was recorded, but validly signed"
     ),
     "model-tampering": "The model that answers is not the model that was signed",
     "backdoor": "The signed model itself answers to a trigger: a backdoor that was trained into it",

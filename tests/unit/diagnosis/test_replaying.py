@@ -14,6 +14,7 @@ from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.evidence.replay import gather
 from assay.diagnosis.frames import Texts
 from assay.diagnosis.replaying import compare_outputs, replay_sample, replay_samples, roots_of
+from assay.diagnosis.verdict import decide
 from assay.errors import TableError
 from assay.frameworks.base import Prediction, Predictor
 from assay.monitoring.schema import PredictionSchema
@@ -285,3 +286,28 @@ def test_a_lean_that_was_there_before_is_no_news() -> None:
     tables = {name: world.table(world.inputs(800), Drawing(at, 0.3), start=at) for name, at in rows.items()}
     case = replace(world.case(), known_good=copy, **tables)
     assert gather(Comparison(case)).decides is None
+
+
+def test_outputs_of_another_signed_version_are_an_unrecorded_deployment(world: World) -> None:
+    """Recorded late, or an older one put back: the rows are not those of the version recorded for their time."""
+    old, new = RuleModel(), RuleModel(weights=(-2.0, 1.0, 1.0, 0.0, 0.5, 0.0))
+    late = datetime(2026, 3, 1, tzinfo=UTC)
+    case = replace(
+        world.case(facts=ByteFacts(B, B, live_signed=True), recent=world.table(world.inputs(500), new, start=20_000)),
+        known_good=new,
+        copies={A: old},
+        deployments=(DeploymentFact(A, datetime(2025, 1, 1, tzinfo=UTC), late), DeploymentFact(B, late)),
+    )
+    found = gather(Comparison(case))
+    assert (found.decides, found.notes["other_version"]) == ("unrecorded-deployment", B)
+    assert (
+        "The signed copy of another version gives them: bbbbbbbbbbbb, recorded as live since 2026-03-01" in found.detail
+    )
+    diagnosis = decide([found])
+    assert (diagnosis.verdict, diagnosis.escalate) == ("unrecorded-deployment", True)
+    third = RuleModel(weights=(-2.0, 1.0, 1.0, 0.0, 1.5, 0.0))
+    edited = world.table(world.inputs(500), third, start=20_000)
+    assert gather(Comparison(replace(case, recent=edited))).decides == "model-tampering"
+    honest = replace(case.schema, model="model")
+    says = case.recent.append_column("model", [[A] * 500])  # the rows say themselves which version answered
+    assert gather(Comparison(replace(case, schema=honest, recent=says))).decides == "model-tampering"

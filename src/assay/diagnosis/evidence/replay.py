@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
+import pyarrow as pa
 
+from assay.diagnosis.case import Case
 from assay.diagnosis.comparison import Comparison
 from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.frames import Frame
@@ -24,6 +27,7 @@ REGION_ROWS = 30
 LEVEL = 0.95
 CERTAIN = 0.999  # for each look at all classes of a sampling model together
 SUSTAINED = 3
+OTHER_ROWS = 10  # fewer outputs may be another version's by chance
 
 
 def gather(comparison: Comparison) -> Evidence:
@@ -44,16 +48,17 @@ def gather(comparison: Comparison) -> Evidence:
     n, differing, hard = len(recent), int(recent.differs.sum()), int(recent.hard.sum())
     low, high = wilson(differing, n, LEVEL)
     changed = _changed(recent, before)
+    other = _other_version(case, recent) if changed else None
     return Evidence(
         "replay",
         value=differing / n,
         low=low,
         high=high,
         unit="share of outputs that differ from the known-good copy's",
-        detail=_detail(recent, before, changed=changed),
+        detail=_detail(recent, before, changed=changed) + _elsewhere(case, other),
         # Soft differences that are no fact leave the question open: they count neither way.
         numbers={"agrees": 1.0} if not changed and differing <= n * HARD_SHARE else {},
-        decides="model-tampering" if changed else None,
+        decides=("model-tampering" if other is None else "unrecorded-deployment") if changed else None,
         findings=_findings(comparison, recent) if changed else (),
         onset_s=_onset(comparison, recent) if changed else None,
         notes={
@@ -64,8 +69,37 @@ def gather(comparison: Comparison) -> Evidence:
             "before_differing": int(before.differs.sum()),
             "skipped": recent.skipped,
             "varies": round(recent.varies, 4),
-        },
+        }
+        | ({"other_version": other} if other else {}),
     )
+
+
+def _other_version(case: Case, recent: Replay) -> str | None:
+    """Root digest of another signed version that gives what the copies did not: deployed, but not recorded for then.
+
+    Only versions of which there is a verified copy are asked, so an older one put back counts as well. Rows that say
+    themselves which version answered them are not excused by another.
+    """
+    rows = case.recent.take(pa.array(recent.row[recent.differs]))
+    if rows.num_rows < OTHER_ROWS:
+        return None
+    for root, copy in {**case.copies, case.bytes.recorded_root: case.known_good}.items():
+        if root is None or copy is None:
+            continue
+        facts = replace(case.bytes, recorded_root=root)
+        alone = replace(case, recent=rows, known_good=copy, bytes=facts, deployments=(), copies={})
+        again = replay_sample(rows, alone, rows=RECENT_ROWS)
+        if len(again) == rows.num_rows and not again.varies and int(again.differs.sum()) <= len(again) * HARD_SHARE:
+            return root
+    return None
+
+
+def _elsewhere(case: Case, other: str | None) -> str:
+    if other is None:
+        return ""
+    since = max((fact.since for fact in case.deployments if fact.root == other), default=None)
+    told = "" if since is None else f", recorded as live since {since:%Y-%m-%d %H:%M} UTC"
+    return f" The signed copy of another version gives them: {other[:12]}{told}."
 
 
 def _changed(recent: Replay, before: Replay) -> bool:

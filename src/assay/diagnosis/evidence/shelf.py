@@ -28,7 +28,7 @@ EVIDENCE: dict[str, str] = {
 
 CAN_SHOW: dict[str, frozenset[str]] = {
     "bytes": frozenset({"model-tampering", "unrecorded-deployment"}),
-    "replay": frozenset({"model-tampering"}),
+    "replay": frozenset({"model-tampering", "unrecorded-deployment"}),
     "surrogate": frozenset({"model-tampering", "backdoor", "concept-drift"}),
     "mimic": frozenset({"model-tampering", "backdoor"}),
     "stamp": frozenset({"backdoor"}),
