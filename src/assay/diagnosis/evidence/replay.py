@@ -16,6 +16,7 @@ from assay.diagnosis.learners import Ints, Regions
 from assay.diagnosis.replaying import Replay, replay_sample
 from assay.diagnosis.slices import describe
 from assay.findings import Finding, Severity
+from assay.frameworks.base import Predictor
 from assay.inference.intervals import newcombe, wilson
 
 RECENT_ROWS, BEFORE_ROWS = 2_000, 1_000
@@ -83,9 +84,10 @@ def _other_version(case: Case, recent: Replay) -> str | None:
     rows = case.recent.take(pa.array(recent.row[recent.differs]))
     if rows.num_rows < OTHER_ROWS:
         return None
-    for root, copy in {**case.copies, case.bytes.recorded_root: case.known_good}.items():
-        if root is None or copy is None:
-            continue
+    copies: dict[str, Predictor] = {**case.copies}
+    if case.bytes.recorded_root is not None and case.known_good is not None:
+        copies[case.bytes.recorded_root] = case.known_good
+    for root, copy in copies.items():
         facts = replace(case.bytes, recorded_root=root)
         alone = replace(case, recent=rows, known_good=copy, bytes=facts, deployments=(), copies={})
         again = replay_sample(rows, alone, rows=RECENT_ROWS)
