@@ -44,24 +44,26 @@ class Met:
 
     def __init__(self) -> None:
         self._known: dict[int, frozenset[object]] = {}
-        self._times: dict[object, int] = {}
+        self._met: set[object] = set()
+        self._more: dict[object, int] = {}  # of the ids that are in several windows: in how many beside the first
 
     def again(self, windows: Sequence[frozenset[object]]) -> int:
         """How often an id is in one more of these windows; what was asked before is not counted again."""
         now = {id(ids): ids for ids in windows}
-        times = self._times
         for gone in self._known.keys() - now.keys():
-            for one in self._known[gone]:
-                left = times[one] - 1
-                if left:
-                    times[one] = left
-                else:
-                    del times[one]
+            ids = self._known[gone]
+            several = self._more.keys() & ids
+            self._met -= ids - several
+            for one in several:
+                self._more[one] -= 1
+                if not self._more[one]:
+                    del self._more[one]
         for new in now.keys() - self._known.keys():
-            for one in now[new]:
-                times[one] = times.get(one, 0) + 1
+            for one in self._met & now[new]:
+                self._more[one] = self._more.get(one, 0) + 1
+            self._met |= now[new]
         self._known = now
-        return sum(map(len, now.values())) - len(times)
+        return sum(map(len, now.values())) - len(self._met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class Looker:
     def _together(self, looks: Sequence[Look]) -> Oddities:
         """What is strange about all these rows."""
         each = [one.oddities for one in looks]
-        counts = {name: sum(one.counts.get(name, 0) for one in each) for name in self.watched}
+        counted = [one.counts.get for one in each]
+        counts = {name: sum(count(name, 0) for count in counted) for name in self.watched}
         numbers = {name: sum(getattr(one, name) for one in each) for name in _NUMBERS}
         apart = self.met.again([one.ids for one in looks])
         return Oddities(**numbers | {"repeated_ids": numbers["repeated_ids"] + apart}, counts=counts)
