@@ -23,6 +23,7 @@ from tests import scan_malicious
 from assay.artifacts.scan import examine, machine
 from assay.artifacts.scan.scan import Scan, put_together, scan
 from assay.artifacts.scan.source import Budget
+from assay.findings import Finding, Severity
 from assay.formats.base import ViewContent
 
 SEEDS = [body for body in scan_malicious.every().values() if len(body) < 5000]
@@ -237,3 +238,10 @@ SMALL = {
 def test_what_is_odd_is_told(name: str) -> None:
     file, body, rule = SMALL[name]
     assert rule in {one.rule for one in looked_through(body, file).findings}
+
+
+def test_a_file_that_cannot_be_read_is_not_looked_at_rather_than_unsafe() -> None:
+    unread = Finding("artifact.unreadable", "m.pkl", Severity.ERROR, "cannot be read")
+    unsafe = Finding("scan.dangerous-global", "n.pkl", Severity.CRITICAL, "it calls posix.system")
+    assert Scan("m", ("m.pkl",), (unread,), {}).outcome == "unknown"
+    assert Scan("m", ("m.pkl", "n.pkl"), (unread, unsafe), {}).outcome == "fail"

@@ -22,6 +22,10 @@ SMALL_BYTES = 256 * 1024
 _RECURSION = 3000  # JSON and containers nest at most so deep; what nests deeper is refused, not followed
 
 
+NOT_LOOKED_AT = ("scan.incomplete", "artifact.unreadable")
+"""What says that a part could not be scanned, and nothing of what is in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What a scan of a model found.
@@ -42,7 +46,7 @@ class Scan:
     def outcome(self) -> str:
         """``fail`` when something is wrong, ``unknown`` when a part could not be scanned, else ``pass``."""
         serious = [one for one in self.findings if one.severity.rank >= Severity.ERROR.rank]
-        if any(one.rule != "scan.incomplete" for one in serious):
+        if any(one.rule not in NOT_LOOKED_AT for one in serious):
             return "fail"
         return "unknown" if serious else "pass"
 
