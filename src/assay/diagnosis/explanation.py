@@ -29,6 +29,7 @@ MENTIONED = 0.005  # a cause that would be told as 0 % is not told
 SURE_OF_IT = 2 / 3
 UNJUDGED = "Nothing is wrong that can be seen: the model answers as it did; how well it does could not be judged"
 IN_PART = "Nothing is wrong with the model that can be seen, but not everything is as well as it was"
+UNSEEN = "Nothing to repair that can be seen; load labels and diagnose again, for only they tell how well it does."
 LOOK = "Look at the rows where it fell, and at the alarms that stand, before you call it well; then keep monitoring."
 MORE_ROWS = "Diagnose again when more rows and labels are in: these are too few or too alike to tell."
 EXCHANGED = (
@@ -83,6 +84,8 @@ def actions_for(verdict: str, evidence: Sequence[Evidence]) -> tuple[str, ...]:
     if verdict == "intact" and any(item.notes.get("scope") == "local" for item in evidence):
         return (LOOK,)
     items = {item.name: item for item in evidence}
+    if verdict == "intact" and "concept" in items and items["concept"].missing is not None:
+        return (UNSEEN,)
     told = tuple(action.replace("{fault}", _fault(items)) for action in ACTIONS[verdict])
     exchanged = items["labels"].notes.get("exchanged") if "labels" in items else None
     if verdict in NATURAL and exchanged:

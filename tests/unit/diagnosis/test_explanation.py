@@ -113,3 +113,9 @@ def test_exchanged_labels_are_asked_about_before_anybody_retrains() -> None:
     assert first.startswith("Before anything else ask the source of the labels whether '0' and '1' were exchanged")
     assert tuple(others) == ACTIONS["concept-drift"]
     assert actions_for("model-tampering", [labels]) == ACTIONS["model-tampering"]
+
+
+def test_without_labels_nobody_is_told_that_there_is_nothing_to_do() -> None:
+    assert actions_for("intact", [Evidence("concept", 0.0)]) == ACTIONS["intact"]
+    (action,) = actions_for("intact", [Evidence("concept", missing="too few labels")])
+    assert "load labels and diagnose again" in action
