@@ -168,6 +168,19 @@ def test_labels_are_counted_when_they_come(engine: Engine, tmp_path: Path) -> No
     assert engine.counts(source, query).answers["wrong"] == {(2, 0): 1, (1, 1): 1, (0, 0): 1, (1, 0): 1}
 
 
+def test_answers_by_request_and_by_label_come_in_one_statement(engine: Engine, tmp_path: Path) -> None:
+    table = {"ts": times(1, 2, 26), "p": ["a", "a", "b"], "y": ["a", "b", "b"], "came": times(1, 25, 26)}
+    asked = (
+        Question("answers", (Values(Text("p"), ("a", "b")),)),
+        Question("wrong", (Wrong("p", "y"),), "label"),
+        Question("both", (Values(Text("p"), ("a", "b")), Wrong("p", "y")), "label"),
+    )
+    source = write(tmp_path / "t.parquet", table)
+    answers = engine.counts(source, CountQuery("ts", days(2), asked, label="y", label_time="came")).answers
+    assert answers["wrong"] == {(0, 0): 1, (1, 1): 1, (1, 0): 1}
+    assert sum(answers["answers"].values()) == sum(answers["both"].values()) == 3
+
+
 def test_numbers_and_texts_agree_across_types(engine: Engine, tmp_path: Path) -> None:
     source = write(tmp_path / "t.parquet", {"ts": times(0, 1, 2), "p": [1.0, 2.0, 2.5], "y": ["1", "3", "2.5"]})
     tally = engine.counts(source, CountQuery("ts", days(1), (Question("wrong", (Wrong("p", "y"),)),)))

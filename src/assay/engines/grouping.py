@@ -65,9 +65,10 @@ def group(
         known = f"{text(columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} IS NOT NULL"
         scan.append(f"(CASE WHEN {known} THEN {came} END) AS y")
         windows["w_label"] = "y"
-    names = [*windows, *places.values()]
-    at = {name: i for i, name in enumerate(names, start=1)}
     sets = [(f"w_{one.clock}", *(places[asked] for asked in one.codes)) for one in questions]
+    # Spark takes grouping_id only of the columns in the order in which the sets name them first.
+    names = list(dict.fromkeys(name for one in sets for name in one))
+    at = {name: i for i, name in enumerate(names, start=1)}
     seen = [
         f"(CASE WHEN {when} IS NULL THEN -1 ELSE {window(columns.dialect, when, cuts)} END) AS {name}"
         for name, when in windows.items()
