@@ -24,4 +24,11 @@ def test_a_columns_signals_share_the_columns_part() -> None:
         SignalSpec("feature:a:null", "inputs", "rate", "a"),
         SignalSpec("feature:b", "inputs", "ordered", "b", edges=(0.0,)),
     )
-    assert weights(specs) == (1 / 16, 1 / 16, 1 / 8)
+    assert weights(specs) == (3 / 32, 1 / 32, 1 / 8)
+
+
+def test_rates_without_a_distribution_have_all_of_their_column() -> None:
+    specs = tuple(
+        SignalSpec(f"latency_s:{word}", "service", "rate", "latency_s", edges=(1.0,)) for word in ("p50", "p95")
+    )
+    assert weights(specs) == (1 / 16, 1 / 16)
