@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma, polygamma
 
-from assay.inference.quantiles import chi2_quantile, trigamma_inverse
+from assay.inference.quantiles import chi2_exceeded, chi2_quantile, trigamma_inverse
 from assay.inference.seasons import Calendar, Step, learn_steps, strata_shares
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +40,7 @@ COMFORTABLE = 56
 _TINY = 1e-9
 _BLOCKS = (2, 4, 7)
 _PRIOR_DF = 100.0
+_ODD = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,21 +298,22 @@ def _autocorrelation(z: Floats, dispersion: Floats, free: Floats, signals: int) 
 def _moderated(dispersion: Floats, free: Floats, signals: int) -> tuple[Floats, Floats]:
     """Shrink the dispersions of many questions to a common value, as far as they agree.
 
-    What is borrowed is never more than the other signals have: with one signal nothing is.
+    What is borrowed is never more than the other signals have: with one signal nothing is. It is all of that where they
+    agree as far as chance lets them, on the whole and each with the rest; where one stands out, at most as much as 100
+    windows know, so that many quiet signals do not speak for it.
 
     References:
         Smyth, G. K. (2004). Linear models and empirical Bayes methods. Stat. Appl. Genet. Mol. Biol. 3(1), 3.
     """
-    most = min(_PRIOR_DF, float(np.mean(free)) * (signals - 1))
+    most = float(np.mean(free)) * (signals - 1)
     if most <= 0:
         return dispersion, free
     level = np.log(dispersion) - digamma(free / 2) + np.log(free / 2)
+    odd = dispersion * free > np.exp(level.mean()) * chi2_exceeded(_ODD / len(level), free)
+    most = min(most, _PRIOR_DF) if odd.any() else most
     spread = float(level.var(ddof=1) - polygamma(1, free / 2).mean()) if len(level) > 2 else 0.0  # noqa: PLR2004
-    prior = _PRIOR_DF
-    if spread > float(polygamma(1, _PRIOR_DF / 2)):
-        prior = 2 * trigamma_inverse(spread)
+    prior = 2 * trigamma_inverse(spread) if spread > float(polygamma(1, most / 2)) else most
     centre = float(np.exp(level.mean() + digamma(prior / 2) - np.log(prior / 2)))
-    prior = min(prior, most)
     return (prior * centre + free * dispersion) / (prior + free), prior + free
 
 

@@ -62,6 +62,31 @@ def test_without_a_pattern_strata_stay_near_the_share() -> None:
     assert np.abs(learned.strata - learned.share).max() < 0.02
 
 
+def test_many_signals_that_agree_are_known_better_than_few() -> None:
+    events, rows = _binomial(11, np.full((200, 40), 0.1), 1000)
+    few, many = (np.median(learn(events[:, :n], rows[:, :n]).design) for n in (3, 40))
+    assert many < 1.12 < few
+
+
+def test_a_signal_that_varies_keeps_its_design_effect_among_many_that_do_not() -> None:
+    rng = np.random.default_rng(12)
+    shares = np.full((60, 40), 0.1)
+    shares[:, 0] = expit(logit(0.1) + 0.4 * rng.normal(size=60))  # 1 + 1000 x .09 x .16 = 15
+    design = learn(*_binomial(13, shares, 1000)).design
+    assert design[0] > 8
+    assert np.median(design[1:]) < 1.6
+
+
+def test_one_that_stands_out_makes_the_others_borrow_less() -> None:
+    rng = np.random.default_rng(14)
+    shares = np.full((28, 40), 0.1)
+    quiet = learn(*_binomial(15, shares, 1000)).design
+    shares[:, 0] = expit(logit(0.1) + 0.5 * rng.normal(size=28))
+    among = learn(*_binomial(15, shares, 1000)).design
+    assert np.median(among[1:]) > np.median(quiet)
+    assert among[0] > 5 * np.median(quiet)
+
+
 def test_one_signal_alone_borrows_no_certainty() -> None:
     events, rows = _binomial(9, np.full((20, 60), 0.1), 1000)
     alone = [learn(events[:, [i]], rows[:, [i]]).design[0] for i in range(60)]
