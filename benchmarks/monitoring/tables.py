@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -314,6 +315,16 @@ def missing(store: Store) -> list[str]:
     return out + [f"* {PEER_NAMES[who]}, {row}: {why}" for who, row, why in sorted(whys)]
 
 
+def earlier(store: Store) -> list[str]:
+    """Our rows that were measured by other code than most of the changes were."""
+    ours = {row: {str(r["of"]) for r in store.all(row, "assay")} for row in UNCHANGED | SHORT | TIMED | CHANGED}
+    ours |= {row: {str(r["of"]) for r in store.all(row, "assay")} for row in PLANTED | RARER | REAL}
+    counted = Counter(str(r["of"]) for row in CHANGED for r in store.all(row, "assay"))
+    newest = {of for of, _ in counted.most_common(1)}
+    old = [row for row, codes in ours.items() if codes - newest]
+    return [f"Measured with earlier code of the monitor, not since: {'; '.join(old)}.", ""] if old else []
+
+
 def render(store: Store, about: str) -> str:
     """The whole page."""
     missed: list[str] = []
@@ -326,7 +337,7 @@ def render(store: Store, about: str) -> str:
         ("The peers on the same changes", PEERS_DELAYS, peer_delay_table(store)),
         ("Peers without a figure", "", missing(store)),
     ]
-    lines = ["# What the monitor raises, and what it misses", "", about, "", OVERVIEW, ""]
+    lines = ["# What the monitor raises, and what it misses", "", about, "", OVERVIEW, "", *earlier(store)]
     lines += ["## Not met", "", *([f"* {each}" for each in missed] or ["Every goal measured here is met."]), ""]
     for title, words, body in parts:
         if any(body):

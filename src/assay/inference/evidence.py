@@ -34,8 +34,16 @@ import numpy.typing as npt
 
 from assay.inference.natural import Floats, Ints, Natural, grouped
 
-LOOK_BACKS: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""Starts that are kept of the Shiryaev-Roberts sum, in windows back from now."""
+Place = Ints | tuple[Ints, Ints]
+
+LOOK_BACKS: tuple[int, ...] = (*range(1, 9), *range(10, 21, 2), 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Starts that are kept of the Shiryaev-Roberts sum, in windows back from now. What lies between two starts is evidence
+lost: up to 48 windows, within which most changes are found, at most a fifth of it."""
+
+START: float = 18 / len(LOOK_BACKS)
+"""What each start counts in the sum. Starts that lie close together are nearly copies of each other: more of them shall
+find a change sooner, not count the same odd days more often. Together they count as 18, with starts up to a half apart.
+"""
 
 TILTS: Floats = np.array([0.06, 0.12, 0.24, 0.48, 0.96, 1.92])
 """Log-odds steps that are bet on, with equal weight: 0.06 to 1.92."""
@@ -235,35 +243,69 @@ def _of_rare(events: Floats, rows: Floats, design: Floats, terms: Terms) -> Floa
     return np.asarray(TILTS * gains[..., None] - (rows / design)[..., None] * terms.tried, dtype=np.float64)
 
 
-def log_evidence(path: Paths, first: Ints, last: Ints) -> Floats:
+def log_evidence(path: Paths, first: Ints, last: Ints, *, idle: bool = True) -> Floats:
     """``log E`` of each question for windows ``first..last`` (both included), (len(first), W).
 
     Args:
         path: The running sums.
         first: First window of each look-back, (n,).
         last: Last window of each look-back, (n,).
+        idle: Whether to weigh questions none of whose bets has gained anything against the floor; else they have no
+            evidence at all, where they had less than 1. Most questions of most windows are so.
     """
-    best = path.floor[last + 1] - path.floor[first]
+    if not len(last):
+        return np.zeros((0, path.floor.shape[1]))
+    ends = last[:1] + 1 if (last == last[0]).all() else last + 1
+    best = path.floor[ends] - path.floor[first]
+    if idle:
+        return _mixture(_with_nature(best, path, ends, first, slice(None)))
+    gained = _top(best) > 0
+    if 2 * np.count_nonzero(gained) > gained.size:  # most have: to pick them takes longer than to weigh the others too
+        return np.where(gained, _mixture(_with_nature(best, path, ends, first, slice(None))), -np.inf)
+    pair, which = np.nonzero(gained)
+    out = np.full(gained.shape, -np.inf)
+    best = _with_nature(best[pair, which], path, (last[pair] + 1, which), (first[pair], which), which)
+    out[pair, which] = _mixture(best)
+    return out
+
+
+def _with_nature(best: Floats, path: Paths, end: Place, start: Place, which: slice | Ints) -> Floats:
+    """The smaller of the floor's part and nature's, in place."""
     if path.nature is not None and path.pull is not None:
-        pull = path.pull[last + 1] - path.pull[first]
-        best = np.minimum(best, path.nature[last + 1] - path.nature[first] - pull**2 / path.twice_info)
-    # Tilt by tilt: numpy takes a step of its own for each sum along so short an axis.
-    tilts = range(1, best.shape[-1])
-    top = best[..., 0].copy()
-    for i in tilts:
-        np.maximum(top, best[..., i], out=top)
+        pull = path.pull[end] - path.pull[start]
+        pull *= pull
+        pull /= path.twice_info[which]
+        nature = path.nature[end] - path.nature[start]
+        nature -= pull
+        np.minimum(best, nature, out=best)
+    return best
+
+
+def _mixture(best: Floats) -> Floats:
+    """``log`` of the mean over tilts, the last axis."""
+    top = _top(best)
     best -= top[..., None]
     np.exp(best, out=best)
     total = best[..., 0].copy()
-    for i in tilts:
+    for i in range(1, best.shape[-1]):
         total += best[..., i]
     return np.asarray(top + np.log(total / best.shape[-1]), dtype=np.float64)
+
+
+def _top(best: Floats) -> Floats:
+    """The largest along the last axis, tilt by tilt: numpy takes a step of its own for each along so short an axis."""
+    top = best[..., 0].copy()
+    for i in range(1, best.shape[-1]):
+        np.maximum(top, best[..., i], out=top)
+    return top
 
 
 def mixed(each: Floats) -> Floats:
     """``log`` of the mean of E over the questions of one signal, the last axis."""
     top = each.max(-1)
-    return np.asarray(top + np.log(np.exp(each - top[..., None]).mean(-1)), dtype=np.float64)
+    top[np.isneginf(top)] = 0.0
+    whole = np.exp(each - top[..., None]).mean(-1)
+    return np.asarray(top + np.log(np.maximum(whole, _EDGE)), dtype=np.float64)  # of none at all: next to none
 
 
 @lru_cache(maxsize=4)  # all signals ask for the same

@@ -93,8 +93,10 @@ def prepare(
         seen[j + 1], wanted[j + 1] = DECAY * seen[j] + counts[j], DECAY * wanted[j] + expected[j]
     design = known.design_at(size[:, 0])
     # No product of matrices: how it adds up depends on how many windows come together.
-    if len(counts) < len(share):
-        inside = np.array([(one * share).sum(1) for one in sets]).reshape(len(counts), len(share))  # (T, S)
+    if len(share) == 1:
+        inside = (sets * share[0]).sum(1, keepdims=True)  # (T, S)
+    elif len(counts) < len(share):
+        inside = np.array([(one * share).sum(1) for one in sets]).reshape(len(counts), len(share))
     else:
         inside = np.stack([(sets * one).sum(1) for one in share], axis=1)
     whole = np.sqrt(inside * (1 - inside) * known.design / known.rows)
@@ -133,9 +135,11 @@ def log_evidence(watch: SetWatch, first: Ints, last: Ints) -> Floats:
     chosen = watch.sets[first]
     events = ((watch.events[last + 1] - watch.events[first]) * chosen).sum(1)
     rows = watch.rows[last + 1] - watch.rows[first]  # (n, S)
-    best = events[:, None] * TILTS - np.einsum("ns,nst->nt", rows, watch.cost[first])
+    cost = watch.cost[first]
+    spent = rows * cost[:, 0] if cost.shape[1] == 1 else np.einsum("ns,nst->nt", rows, cost)
+    best = events[:, None] * TILTS - spent
     top = best.max(1)
-    value = top + np.log(np.exp(best - top[:, None]).mean(1))
+    value = top + np.log(np.exp(best - top[:, None]).sum(1) / len(TILTS))
     if watch.cap is not None:
         value = np.minimum(value, watch.cap * (last - first + 1))
     return np.where(watch.usable[first], value, -np.inf)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from assay.inference.evidence import LOOK_BACKS
+from assay.inference.evidence import LOOK_BACKS, START
 from assay.inference.natural import Floats
 from assay.monitoring.alarms import Alarm, describe
 from assay.monitoring.calendar import strata_at
@@ -65,7 +65,7 @@ class After:
 
     Attributes:
         walked: Which alarms were open.
-        evidence: E per signal and look-back, (S, look-backs).
+        evidence: E per signal and look-back, as it counts in the sum, (S, look-backs).
         there: Which signals have had rows so far, (S,).
     """
 
@@ -153,7 +153,7 @@ def judge_windows(by: Standard, windows: tuple[WindowCounts, ...], before: Judge
     searching = len(by.weight) > len(by.specs)
     found = search(by.reference, windows, weight=by.weight[-1], frame=frame) if searching else None
     whole = evidence if found is None else np.concatenate([evidence, found.evidence()[None, :, begin:]])
-    after = _walked(by, start.after, whole, counts)
+    after = _walked(by, start.after, START * whole, counts)
     watched = tuple(
         Watched(one.spec, one.baseline, frame.at, one.parts, partial(counts_of, one.spec, windows))
         for one in start.watched

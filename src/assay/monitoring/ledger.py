@@ -95,7 +95,7 @@ class Bench:
 
     def weigh(self, path: Paths, first: Ints, last: Ints) -> Floats:
         """``log E`` of each part, (n, parts)."""
-        each, out = log_evidence(path, first, last), np.empty((len(first), len(self.parts)))
+        each, out = log_evidence(path, first, last, idle=False), np.empty((len(first), len(self.parts)))
         for one in self.alike:
             # What `take` gives lies in memory row by row, however many rows there are: sums have one order.
             out[:, one.which] = mixed(np.take(each, one.columns, axis=1))
@@ -167,17 +167,17 @@ class Ledger:
 
     def _bench(self, which: Sequence[int], watchers: Sequence[Watcher]) -> Bench:
         asked = [cast("FixedWatcher", watchers[i]) for i in which]
-        ends = np.cumsum([0, *(len(one.which) for one in asked)])
+        blends = [cast("Floats", one.blend) for one in asked]
+        ends = np.cumsum([0, *(blend.shape[1] for blend in blends)])
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         maps = []
-        for place, (i, one) in enumerate(zip(which, asked, strict=True)):
+        for place, (i, blend) in enumerate(zip(which, blends, strict=True)):
             part = self._each[i][2]
-            groups[part.spec.bins, len(one.which)].append(place)
+            groups[part.spec.bins, blend.shape[1]].append(place)
             # What is told of counts grows in proportion to them: rows of one bin each tell it all.
             _, always = part.detector.tally(part.spec, np.zeros((1, part.spec.bins)))
             events, rows = part.detector.tally(part.spec, np.eye(part.spec.bins))
-            some = list(one.which)
-            maps.append((events[:, some], (rows - always)[:, some], always[0, some]))
+            maps.append((events @ blend, (rows - always) @ blend, always[0] @ blend))
         alike = tuple(
             Alike(
                 which=np.array(places, dtype=np.intp),
@@ -233,7 +233,7 @@ def _chunks(which: Sequence[int], watchers: Sequence[Watcher]) -> Iterator[list[
     part: list[int] = []
     size = 0
     for i in which:
-        asked = len(cast("FixedWatcher", watchers[i]).which)
+        asked = len(cast("FixedWatcher", watchers[i]).asked)
         if part and size + asked > _TOGETHER:
             yield part
             part, size = [], 0

@@ -135,7 +135,7 @@ def about_trends(reference: Reference, floors: Floors | None = None) -> tuple[Fi
     view, floors = _view(reference), floors or Floors()
     largest: dict[int, _Moving] = {}
     for kind in view.kinds:
-        if kind.detector.name in {"learnedset", "mean"}:
+        if kind.detector.name in {"rank", "learnedset", "mean"}:
             continue  # they ask what half-lines and values ask
         trend = find_trend(kind.events, kind.rows, calendar=view.calendar, signals=len(kind.which), day=_day(view))
         natural = learn(kind.events, kind.rows)

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from assay.inference.evidence import LOOK_BACKS, TILTS, Watch, cap_of, e_bh, log_evidence, over_look_backs, paths
+from assay.inference.evidence import (
+    LOOK_BACKS,
+    START,
+    TILTS,
+    Watch,
+    cap_of,
+    e_bh,
+    log_evidence,
+    mixed,
+    over_look_backs,
+    paths,
+)
 from assay.inference.natural import Natural, grouped
 
 
@@ -90,6 +102,29 @@ def test_look_backs_that_do_not_fit_have_no_evidence() -> None:
     for i, back in enumerate(LOOK_BACKS):
         assert (out[i, : back - 1] == 0).all()
         assert (out[i, back - 1 :] > 0).all()
+
+
+@pytest.mark.parametrize("rising", [1, 6])  # few of eight, and most of them
+def test_only_what_has_gained_is_weighed_and_is_worth_the_same(rising: int) -> None:
+    events = np.where(np.arange(8) < rising, 140.0, 90.0)[None] + np.array([[0.0], [4.0], [9.0]])
+    natural = _known(0.1, rows=20_000.0, design=1.3).pick(np.zeros(8, dtype=np.intp))
+    watch = Watch(natural, np.full(8, 0.01), np.ones(8), np.zeros(3, dtype=np.intp), 5.0, np.full(8, np.nan))
+    path = paths(events, np.full((3, 8), 1000.0), watch)
+    for first, last in ((np.array([0, 1, 2]), np.array([2, 2, 2])), (np.array([0, 0, 1]), np.array([0, 1, 1]))):
+        every, some = log_evidence(path, first, last), log_evidence(path, first, last, idle=False)
+        assert (some[:, :rising] == every[:, :rising]).all()  # bit for bit
+        assert np.isneginf(some[:, rising:]).all()
+        assert (every[:, rising:] < 0).all()
+        assert mixed(some) == pytest.approx(mixed(every[:, :rising]) + np.log(rising / 8))
+    assert (mixed(np.full((2, 3), -np.inf)) < -30).all()
+
+
+def test_up_to_48_windows_a_fifth_of_the_evidence_is_lost_between_starts_at_most() -> None:
+    near = [back for back in LOOK_BACKS if back <= 48]
+    assert near[:4] == [1, 2, 3, 4]
+    assert all(1 - a / b <= 0.2 + 1e-9 for a, b in pairwise(near[3:]))
+    assert LOOK_BACKS[-1] == 512
+    assert START * len(LOOK_BACKS) == pytest.approx(18)  # closer ones are no more evidence
 
 
 def test_split_windows_bring_the_same_evidence_as_whole_ones() -> None:

@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from assay.inference.evidence import CAP_SHARE, IDLE, LOOK_BACKS
+from assay.inference.evidence import CAP_SHARE, IDLE
 from assay.inference.intervals import clopper_pearson
 from assay.inference.sequence import rate_sequence
 from assay.monitoring.clients.sight import ASKED, NEWCOMERS, Seen
@@ -58,6 +58,7 @@ least 10 times what 99 of 100 clients send."""
 
 _BEYOND_MOST: Final = 10.0
 _TILTS: Final = np.array([0.5, 1.0, 2.0, 4.0])
+_LOOK_BACKS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _BETS: Final = np.array([0.1, 0.3, 0.6, 0.9])
 _WEIGHT: Final = 1 / len(QUESTIONS)
 _LEVEL: Final = 0.95
@@ -133,7 +134,7 @@ class _Unit:
 
     def value(self, i: int, restart: int) -> float:
         """Weighted evidence at its i-th window, of starts from window ``restart`` on."""
-        starts = i + 1 - np.array(LOOK_BACKS)
+        starts = i + 1 - np.array(_LOOK_BACKS)
         fits = (starts >= 0) & (self.at[np.maximum(starts, 0)] >= restart) & (self.level[i] >= np.log(IDLE))
         return float((np.exp(np.minimum(self.level[i][fits], 600.0)) * self.mass[starts[fits]]).sum() * _WEIGHT)
 
@@ -219,8 +220,8 @@ def _volume(seen: Sequence[Seen], expected: Floats) -> Floats:
 def _level(steps: Floats) -> Floats:
     """Log evidence by window and look-back, from that of each window by tilt."""
     sums = np.concatenate([np.zeros((1, steps.shape[1])), np.cumsum(steps, axis=0)])
-    level = np.full((len(steps), len(LOOK_BACKS)), -np.inf)
-    for i, back in enumerate(LOOK_BACKS):
+    level = np.full((len(steps), len(_LOOK_BACKS)), -np.inf)
+    for i, back in enumerate(_LOOK_BACKS):
         if back > len(steps):
             break
         change = sums[back:] - sums[:-back]
@@ -315,7 +316,7 @@ def _described(
     unit: _Unit, windows: Sequence[ClientWindow], opening: _Opening, usual: Mapping[str, Seen]
 ) -> ClientAlarm:
     i = int(np.searchsorted(unit.at, opening.window, side="right")) - 1
-    back = LOOK_BACKS[int(np.argmax(unit.level[i]))]
+    back = _LOOK_BACKS[int(np.argmax(unit.level[i]))]
     places = unit.at[i + 1 - back : i + 1]
     seen = [windows[k].seen[unit.client] for k in places]
     whole = Seen(0)

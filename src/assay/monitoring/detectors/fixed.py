@@ -41,13 +41,13 @@ class FixedWatcher:
         asked: The questions.
         path: Their running sums; None when nothing can be asked.
         terms: What a row and an event bring to each; None likewise.
-        which: Their places among all questions of the detector.
+        blend: 1 where the events of a question of the detector are theirs, else 0, (questions, asked); None likewise.
     """
 
     asked: tuple[Question, ...]
     path: Paths | None
     terms: Terms | None = None
-    which: tuple[int, ...] = ()
+    blend: Floats | None = None
 
     def log_evidence(self, first: Ints, last: Ints) -> Floats:
         """``log`` of the mean of E over the questions, (n,)."""
@@ -82,15 +82,23 @@ def watch(view: View, questions: tuple[Question, ...], answers: tuple[Floats, Fl
     if not ask.any():
         return FixedWatcher(questions, None)
     floor = np.maximum(floor, wide)
-    if natural.short:
-        spread = natural.share * (1 - natural.share) / np.maximum(natural.rows, 1.0)
-        floor = np.maximum(floor, _SHORT_SDS * np.sqrt(spread))
+    floor = short_floor(natural, floor)
     events, rows = answers
     limit = limit_of(natural, sign) if view.cap is not None else np.full(len(sign), np.nan)
     judged = Watch(natural.pick(ask), floor[..., ask], sign[ask], view.at, view.cap, limit[ask])
     asked = tuple(q for q, yes in zip(questions, ask, strict=True) if yes)
-    terms, which = terms_of(judged), np.flatnonzero(ask)
-    return FixedWatcher(asked, carried_on(events[:, ask], rows[:, ask], terms, view.at), terms, tuple(which.tolist()))
+    terms = terms_of(judged)
+    return FixedWatcher(
+        asked, carried_on(events[:, ask], rows[:, ask], terms, view.at), terms, np.eye(len(ask))[:, ask]
+    )
+
+
+def short_floor(natural: Natural, floor: Floats) -> Floats:
+    """The tolerance, or three standard errors of each share where the baseline is too short to tell how it varies."""
+    if not natural.short:
+        return floor
+    spread = natural.share * (1 - natural.share) / np.maximum(natural.rows, 1.0)
+    return np.asarray(np.maximum(floor, _SHORT_SDS * np.sqrt(spread)), dtype=np.float64)
 
 
 def askable(natural: Natural, sign: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:

@@ -13,6 +13,7 @@ from assay.monitoring.detectors.base import Detector
 DETECTORS = {
     "rate": "assay.monitoring.detectors.rate:Rate",
     "halfline": "assay.monitoring.detectors.halfline:HalfLine",
+    "rank": "assay.monitoring.detectors.rank:Rank",
     "value": "assay.monitoring.detectors.value:Value",
     "volume": "assay.monitoring.detectors.volume:Volume",
     "learnedset": "assay.monitoring.detectors.learned:LearnedSet",
