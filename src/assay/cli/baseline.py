@@ -23,7 +23,8 @@ def baseline(*, name: str, random_split: bool, reason: str, key: str | None, as_
     """Learn what is normal for model NAME from its reference.
 
     One in place of another makes what has changed the new normal: it needs --reason, and where the model has a policy
-    the --key of somebody whom it names; both are logged. The first after a deployment needs neither.
+    the --key of somebody whom it names; both are logged. The first after a deployment needs neither, nor does
+    learning again what is in force.
     """
     from assay.monitoring.patterns import patterns_of
     from assay.project.rebaselining import renew_baseline

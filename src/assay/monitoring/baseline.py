@@ -128,6 +128,11 @@ class Baseline:
             object.__setattr__(self, "_digest", digest)
         return self._digest
 
+    @property
+    def content(self) -> str:
+        """The same of what was learned, whenever that was and whatever was said about it."""
+        return hashlib.sha256(_canonical(replace(self, created="", findings=()).to_json())).hexdigest()
+
     def to_json(self) -> dict[str, object]:
         """The baseline as JSON types; `Baseline.parse` reads it back."""
         return {

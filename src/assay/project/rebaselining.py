@@ -2,12 +2,15 @@
 
 The log is signed and nobody rewrites it, so the database cannot bring in a baseline of its own. A new one in place of
 another makes whatever has changed the new normal: that needs a reason, and where the model has a policy the signature
-of somebody it names. The first after a deployment needs neither, because the deployment was reviewed.
+of somebody it names. The first after a deployment needs neither, because the deployment was reviewed; nor does one that
+says what the one in force says, as two processes that began at once may learn it, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -37,7 +40,8 @@ def renew_baseline(
     Args:
         project: Whose model.
         name: Which.
-        reason: Why the one in force shall not count any more; the first after a deployment needs none.
+        reason: Why the one in force shall not count any more; the first after a deployment needs none. Without one
+            the baseline in force stays when it would be learned again as it is.
         signer: Key of a reviewer; needed with a reason where the model has a policy.
         now: The present.
         random_split: A reference between other rows in time is meant so.
@@ -48,15 +52,19 @@ def renew_baseline(
         VerificationError: The key is not trusted.
         BaselineError: Nothing can be learned from the reference.
     """
-    from assay.project.watching import learn_baseline  # brings in all of monitoring
+    from assay.project.watching import baseline_of, learn_baseline, learned_baseline  # brings in all of monitoring
 
     since = _since_deployment(project, name)
     reviewers = _reviewers(project, name)
     if since:
+        last = since[-1][-1]
         if not reason.strip():
+            check_baseline(project, name)
+            if learned_baseline(project, name, now=now, random_split=random_split).content == _content(last):
+                return baseline_of(project, name, now=now)
             raise ConfigError(
-                f"{name} has a baseline of {since[-1].entry.time:%Y-%m-%d}: another one makes what has changed "
-                'since the new normal; say why with --reason "…"'
+                f"{name} has a baseline of {last.entry.time:%Y-%m-%d}, and its reference now says something else: "
+                'another baseline makes what has changed since the new normal; say why with --reason "…"'
             )
         if reviewers and signer is None:
             raise ConfigError(f"{name} has a policy: another baseline is signed by one whom it names, --key KEY")
@@ -66,7 +74,7 @@ def renew_baseline(
             raise PolicyError(f"{who} reviews nothing of {name}: the policy names {', '.join(sorted(reviewers))}")
     learned = learn_baseline(project, name, now=now, random_split=random_split)
     if since:
-        replaced = str(since[-1].entry.data.get("digest"))
+        replaced = str(last.entry.data.get("digest"))
         data: dict[str, object] = {"digest": learned.digest, "replaces": replaced, "reason": reason.strip()}
         if signer is not None:
             statement = Statement((Subject(name, {"sha256": learned.digest}),), REVIEW, {**data, "model": name})
@@ -88,8 +96,9 @@ def check_baseline(project: Project, name: str) -> None:
         return
     again = f'if it is right: assay baseline {name} --reason "…"'
     since = _since_deployment(project, name)
-    told = since or project.log.entries(kinds=[LEARNED], subject=name)
-    if not told or told[-1].entry.data.get("digest") != digest:
+    told = since or _alike(project.log.entries(kinds=[LEARNED], subject=name))
+    digests = {str(one.entry.data.get("digest")) for one in told[-1]} if told else set()
+    if digest not in digests:
         raise BaselineError(
             f"the baseline {digest[:12]}… of {name} is not the newest that the log tells of: somebody put it into the "
             f"database, or a run was killed; {again}"
@@ -97,19 +106,29 @@ def check_baseline(project: Project, name: str) -> None:
     reviewers = _reviewers(project, name)
     if len(since) < 2 or not reviewers:  # noqa: PLR2004 - the first, and one in its place
         return
-    for one in reversed(project.log.entries(after=told[-1].position, kinds=[REVIEWED], subject=name)):
-        if _reviewer(project, one, digest) in reviewers:
+    for one in reversed(project.log.entries(after=told[-1][0].position, kinds=[REVIEWED], subject=name)):
+        if any(_reviewer(project, one, known) in reviewers for known in digests):
             return
     raise BaselineError(
         f"nobody whom the policy names has reviewed the baseline {digest[:12]}… of {name}; {again} --key KEY"
     )
 
 
-def _since_deployment(project: Project, name: str) -> list[Logged]:
+def _since_deployment(project: Project, name: str) -> list[list[Logged]]:
     """What was learned since the model last went live: the first was expected, each other one is in its place."""
     logged = project.log.entries(kinds=[LEARNED, *DEPLOYED], subject=name)
     deployed = max((place for place, one in enumerate(logged) if one.entry.kind in DEPLOYED), default=-1)
-    return logged[deployed + 1 :]
+    return _alike(logged[deployed + 1 :])
+
+
+def _alike(logged: Sequence[Logged]) -> list[list[Logged]]:
+    """The same, with those together that say the same one after the other."""
+    return [list(some) for _, some in groupby(logged, key=_content)]
+
+
+def _content(logged: Logged) -> str:
+    """What was learned, whenever that was."""
+    return str(logged.entry.data.get("content") or logged.entry.data.get("digest"))
 
 
 def _reviewers(project: Project, name: str) -> frozenset[str]:

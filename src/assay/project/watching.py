@@ -65,8 +65,8 @@ class Watched:
     diagnosis: Diagnosis | None
 
 
-def learn_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
-    """Learn what is normal from the reference; logged, and in force for all later windows.
+def learned_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
+    """Learn what is normal from the reference, and keep nothing.
 
     Args:
         project: Whose model.
@@ -91,9 +91,22 @@ def learn_baseline(project: Project, name: str, *, now: datetime, random_split: 
         now=now,
         task=cast("Task", model.task),  # one of them: config.py has seen to it
     )
-    learned = replace(learned, findings=(*learned.findings, *told)) if told else learned
+    return replace(learned, findings=(*learned.findings, *told)) if told else learned
+
+
+def learn_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
+    """Learn what is normal from the reference; logged, and in force for all later windows.
+
+    Arguments and errors are those of `learned_baseline`.
+    """
+    learned = learned_baseline(project, name, now=now, random_split=random_split)
     monitoring.save_baseline(project.state, name, learned)
-    data = {"digest": learned.digest, "windows": len(learned.windows), "signals": len(learned.specs)}
+    data = {
+        "digest": learned.digest,
+        "content": learned.content,
+        "windows": len(learned.windows),
+        "signals": len(learned.specs),
+    }
     project.log.append("baseline.learned", name, data, actor=project.actor, now=now)
     return learned
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tests.small_project import CONFIG, build
 from tests.unit.cli.prompt import FAULT, at, typed
@@ -404,8 +405,11 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
     assert not (here / "no").exists()
 
 
-@pytest.mark.usefixtures("here")
-def test_another_baseline_without_a_reason_is_refused() -> None:
+def test_another_baseline_without_a_reason_is_refused(here: Path) -> None:
+    assert typed("baseline", "spam").code == 0, "the same as is in force"
+    place = here / "data" / "reference.parquet"
+    table = pq.read_table(place)
+    pq.write_table(table.slice(table.num_rows // 10), place)
     typed("baseline", "spam").refused(2, "--reason")
     typed("baseline", "spam", "--reason", "newer rows").refused(2, "--key")
     assert typed(*AGAIN).code == 0

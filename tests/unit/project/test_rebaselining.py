@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 from tests.small_project import ANNA, CONFIG, RELEASE, TODAY, Small, build
@@ -16,7 +17,7 @@ from assay.keys.base import Signer
 from assay.keys.pem import generate
 from assay.monitoring.store import load_baseline, save_baseline
 from assay.project.people import trust_key
-from assay.project.rebaselining import REVIEWED, check_baseline, renew_baseline
+from assay.project.rebaselining import LEARNED, REVIEWED, check_baseline, renew_baseline
 from assay.project.watching import learn_baseline
 from assay.storage.database import writing
 from assay.storage.tables import baselines
@@ -32,6 +33,13 @@ def small(tmp_path: Path) -> Small:
     return made
 
 
+def otherwise(small: Small) -> None:
+    """Let the reference say something else than before."""
+    place = small.folder / "data" / "reference.parquet"
+    table = pq.read_table(place)
+    pq.write_table(table.slice(table.num_rows // 10), place)
+
+
 def renew(small: Small, hours: int, reason: str = "", signer: Signer | None = None) -> str:
     return renew_baseline(small.project, "spam", reason=reason, signer=signer, now=TODAY + hours * HOUR).digest
 
@@ -44,6 +52,7 @@ def test_another_baseline_needs_a_reason_and_somebody_of_the_policy(small: Small
     first = renew(small, 0)
     assert reviews(small) == []
     stranger = generate(tmp_path / "keys" / "eve.pem", passphrase=None)
+    otherwise(small)
     with pytest.raises(ConfigError, match="--reason"):
         renew(small, 1, signer=small.keys[ANNA])
     with pytest.raises(ConfigError, match="--key"):
@@ -91,6 +100,7 @@ def test_a_baseline_that_somebody_put_into_the_database_judges_nothing(small: Sm
 
 def test_an_older_baseline_that_somebody_brought_back_judges_nothing(small: Small) -> None:
     first = renew(small, 0)
+    otherwise(small)
     renew(small, 1, WHY, small.keys[RELEASE])
     with writing(small.project.state) as connection:
         later = "2026-04-01T00:00:00.000000Z"
@@ -100,15 +110,30 @@ def test_an_older_baseline_that_somebody_brought_back_judges_nothing(small: Smal
 
 
 def test_a_baseline_in_place_of_another_judges_nothing_until_it_is_reviewed(small: Small) -> None:
-    for hours in range(2):
-        learned = learn_baseline(small.project, "spam", now=TODAY + hours * HOUR)
+    learn_baseline(small.project, "spam", now=TODAY)
+    otherwise(small)
+    learn_baseline(small.project, "spam", now=TODAY + HOUR)
     with pytest.raises(BaselineError, match="nobody whom the policy names has reviewed"):
         check_baseline(small.project, "spam")
     renew(small, 2, WHY, small.keys[ANNA])
     check_baseline(small.project, "spam")
     (old,) = reviews(small)
+    otherwise(small)
     learned = learn_baseline(small.project, "spam", now=TODAY + 3 * HOUR)
     data = {**old, "digest": learned.digest}  # the review of another one
     small.project.log.append(REVIEWED, "spam", data, actor="eve", now=TODAY + 3 * HOUR)
     with pytest.raises(BaselineError, match="nobody whom the policy names has reviewed"):
         check_baseline(small.project, "spam")
+
+
+def test_what_is_in_force_may_be_learned_again(small: Small) -> None:
+    first = renew(small, 0)
+    assert renew(small, 1) == first
+    assert len(small.project.log.entries(kinds=[LEARNED])) == 1
+
+
+def test_two_processes_that_learn_the_same_at_once_need_no_review(small: Small) -> None:
+    for minute in (1, 0):  # the one that the log tells of last is not the newest of the database
+        learn_baseline(small.project, "spam", now=TODAY + minute * HOUR)
+    assert len(small.project.log.entries(kinds=[LEARNED])) == 2
+    check_baseline(small.project, "spam")
