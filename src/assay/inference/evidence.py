@@ -59,6 +59,9 @@ _EDGE = 1e-15
 _AT_ONCE = 2048
 """Pairs of windows that are weighed together: enough to hide the price of a call, few enough for a cache."""
 _LOG_MOST = 600.0  # exp of it fits a double with room for sums
+_LOG_NOTHING = -690.0
+"""Beside a 1, exp of it and of anything below adds nothing to a sum, bit for bit. Processors take ten times as long
+for numbers below the smallest normal one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,7 @@ def _mixture(best: Floats) -> Floats:
     """``log`` of the mean over tilts, the last axis."""
     top = _top(best)
     best -= top[..., None]
+    np.maximum(best, _LOG_NOTHING, out=best)
     np.exp(best, out=best)
     total = best[..., 0].copy()
     for i in range(1, best.shape[-1]):

@@ -260,7 +260,8 @@ def _walked(by: Standard, after: tuple[After, ...], evidence: Floats, counts: Se
     weight = np.array(by.weight[: len(evidence)])
     at = after[-1].walked if after[-1].walked.windows else Walked.nowhere(len(evidence))
     there, states = after[-1].there, list(after)
-    rows = np.array([one.any(1) for one in counts]).T
+    starts = np.cumsum([0, *(one.shape[1] for one in counts[:-1])])
+    rows = np.logical_or.reduceat(np.concatenate(counts, axis=1) > 0, starts, axis=1)
     for k in range(evidence.shape[2]):
         now = np.ascontiguousarray(evidence[:, :, k])
         at, there = at.then(now, weight, by.windows_per_alarm), there | rows[k]
