@@ -158,6 +158,8 @@ def test_a_project_signs_verifies_and_logs_without_an_extra(shell: Core) -> None
     assert "all as signed" in shell("verify", "spam")
     assert "model.signed" in shell("log", "show")
     shell("log", "verify")
+    with (shell.place / "assay.toml").open("a", encoding="utf-8") as config:
+        config.write('\n[models.spam.predictions]\npath = "log.csv"\ntime = "ts"\nprediction = "pred"\n')
     for verb in ("monitor", "baseline"):
         assert "pip install 'assay[monitor]'" in shell(verb, "spam", code=2)
 

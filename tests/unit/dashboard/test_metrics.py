@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.unit.dashboard.served import HOSTILE_MODEL, TOKEN, Served
 from assay.dashboard.openmetrics import OPEN, PLAIN, text, write
 from assay.dashboard.telemetry import export
 from assay.errors import StorageError
+from assay.project import checks
 from assay.project.metrics import MOST_SIGNALS, Family, gather
 from assay.project.pending import pending_labels
 
@@ -61,6 +62,11 @@ def of(samples: list[tuple[str, dict[str, str], float]], name: str, **labels: st
     return [value for one, there, value in samples if one == name and labels.items() <= there.items()]
 
 
+def monitoring_check(seen: Served) -> Mapping[str, object]:
+    """What the last monitor run left of itself."""
+    return checks.last(seen.small.project.state, "spam", {"monitoring": timedelta(days=7)})["monitoring"].body
+
+
 def test_a_strict_reader_takes_all_of_it_with_hostile_names_too(seen: Served) -> None:
     answer = seen.stranger().get("/metrics", headers={**BEARER, "accept": "application/openmetrics-text"})
     assert answer.status_code == 200
@@ -72,7 +78,12 @@ def test_a_strict_reader_takes_all_of_it_with_hostile_names_too(seen: Served) ->
     assert sum(of(samples, "assay_model_light", model="spam")) == 1
     assert of(samples, "assay_log_entries") == [float(seen.small.project.log.size())]
     (evidence,) = of(samples, "assay_signal_evidence_ratio", model="spam", signal="feature:a")
-    assert evidence > 0.5
+    known = monitoring_check(seen)["evidence"]
+    assert isinstance(known, dict)
+    assert evidence == pytest.approx(known["feature:a"])
+    (outside,) = of(samples, "assay_signal_evidence_ratio", model="spam", signal="feature:a:outside")
+    assert outside == pytest.approx(known["feature:a:outside"])
+    assert outside > 1 > evidence > 0
     assert of(samples, "assay_labels_pending", model="spam", younger_than="7d") == [0.0]
     assert of(samples, "assay_windows_behind", model="spam") == [0.0]
     (verified,) = of(samples, "assay_check_last_timestamp_seconds", model="spam", check="bytes")
