@@ -86,10 +86,16 @@ def test_every_line_of_the_table_names_a_channel(where: str) -> None:
     assert callable(getattr(import_module(module), name).send)
 
 
-def test_a_channel_takes_the_same_message_twice(working: str) -> None:
+def test_a_channel_takes_the_same_message_twice(
+    working: str, tmp_path: Path, service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
     channel: Channel = open_channel(working)
     channel.send(MESSAGE)
-    channel.send(MESSAGE)  # raises nothing: at least once is the promise
+    channel.send(MESSAGE)  # at least once is the promise
+    file, said = tmp_path / "a b.jsonl", capfd.readouterr()
+    kept = file.read_text(encoding="utf-8") if file.exists() else ""
+    posted = json.dumps([body for _, body in service.taken], ensure_ascii=False)
+    assert f"{said.out}{said.err}{kept}{posted}".count("the model is not what was signed") == 2
 
 
 def test_a_channel_that_takes_nothing_says_so_without_its_address(

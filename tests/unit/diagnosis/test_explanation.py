@@ -7,8 +7,10 @@ from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.explanation import ACTIONS, actions_for, explain
 
 
-def told(probabilities: dict[str, float], *, escalate: bool = False) -> tuple[str, str, str]:
-    verdict = max(probabilities, key=lambda name: probabilities[name])
+def told(
+    probabilities: dict[str, float], *, verdict: str | None = None, escalate: bool = False
+) -> tuple[str, str, str]:
+    verdict = verdict or max(probabilities, key=lambda name: probabilities[name])
     return explain(
         verdict=verdict,
         probabilities=probabilities,
@@ -90,19 +92,7 @@ def test_what_to_do_first_is_printed_once(escalate: bool, fault: float, capsys: 
     ],
 )
 def test_unknown_says_what_is_likely_and_why_it_is_not_the_verdict(probabilities: dict[str, float], words: str) -> None:
-    said = explain(
-        verdict="unknown",
-        probabilities=probabilities,
-        force=(),
-        missing=(),
-        scope="global",
-        silent=False,
-        slices=(),
-        onset=None,
-        gradual=False,
-        actions=ACTIONS["unknown"],
-        escalate=False,
-    )[0]
+    said = told(probabilities, verdict="unknown")[0]
     assert words in said
     assert "(0%)" not in said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -57,20 +58,15 @@ def test_verifying_what_was_never_signed_is_refused_and_pages_nobody(tmp_path: P
     assert last(small.project.state, "spam", {"bytes": DAY})["bytes"].outcome is None
 
 
-def test_a_signature_made_elsewhere_that_was_seen_here_once_and_is_gone_is_told(tmp_path: Path) -> None:
-    small = build(tmp_path)
+def signed_elsewhere_and_seen_here(small: Small) -> None:
     sign(small.model, small.keys[RELEASE], now=TODAY)  # by path: the log of the project knows nothing of it
     integrity.verify_model(small.project, "spam", now=TODAY)
-    (small.model / "model.sig").unlink()
-    with pytest.raises(VerificationError) as caught:
-        integrity.verify_model(small.project, "spam", now=TODAY)
-    assert "never signed" not in caught.value.message
-    assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
 
 
-def test_a_signature_that_was_taken_away_before_anybody_looked_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signed", [signed_elsewhere_and_seen_here, Small.sign])
+def test_a_signature_that_was_taken_away_is_told(tmp_path: Path, signed: Callable[[Small], None]) -> None:
     small = build(tmp_path)
-    small.sign()
+    signed(small)
     (small.model / "model.sig").unlink()
     with pytest.raises(VerificationError) as caught:
         integrity.verify_model(small.project, "spam", now=TODAY)
