@@ -18,7 +18,7 @@ from assay.keys.pem import generate
 from assay.monitoring.store import load_baseline, save_baseline
 from assay.project.people import trust_key
 from assay.project.rebaselining import LEARNED, REVIEWED, check_baseline, renew_baseline
-from assay.project.watching import learn_baseline
+from assay.project.watching import learn_baseline, learned_baseline
 from assay.storage.database import writing
 from assay.storage.tables import baselines
 
@@ -137,3 +137,14 @@ def test_two_processes_that_learn_the_same_at_once_need_no_review(small: Small) 
         learn_baseline(small.project, "spam", now=TODAY + minute * HOUR)
     assert len(small.project.log.entries(kinds=[LEARNED])) == 2
     check_baseline(small.project, "spam")
+
+
+def test_another_baseline_that_is_logged_as_the_same_judges_nothing(small: Small) -> None:
+    first = learn_baseline(small.project, "spam", now=TODAY)
+    otherwise(small)
+    other = learned_baseline(small.project, "spam", now=TODAY + HOUR)
+    save_baseline(small.project.state, "spam", other)
+    data = {"digest": other.digest, "content": first.content, "windows": 0, "signals": 0}
+    small.project.log.append(LEARNED, "spam", data, actor="eve", now=TODAY + HOUR)
+    with pytest.raises(BaselineError, match="not the newest that the log tells of"):
+        check_baseline(small.project, "spam")
