@@ -149,6 +149,7 @@ class CountQuery:
         questions: What to count in every window.
         label: The label column, when a question goes by the label's clock.
         label_time: When labels came; None or null stands for ``time``, and so does an earlier time.
+        answered: Labels of rows that were answered before are not counted, whenever they came; None for all.
     """
 
     time: str
@@ -156,6 +157,7 @@ class CountQuery:
     questions: tuple[Question, ...]
     label: str | None = None
     label_time: str | None = None
+    answered: datetime | None = None
 
     def __post_init__(self) -> None:
         if len(self.cuts) < 2 or any(b <= a for a, b in zip(self.cuts, self.cuts[1:], strict=False)):  # noqa: PLR2004

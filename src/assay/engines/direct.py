@@ -165,6 +165,7 @@ def counts(
 def _came(rows: _Rows, query: CountQuery, clock: Longs) -> Longs:
     """When each row's label came; `UNDATED` where none did."""
     known = rows.said(query.label or "") & (clock != UNDATED)
+    known &= clock >= to_micros(query.answered) if query.answered else True
     came = clock if query.label_time is None else np.maximum(clock, rows.micros(query.label_time))
     return np.where(known, came, UNDATED)
 

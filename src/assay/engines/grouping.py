@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from assay.engines.base import Code, CountQuery, Question, Text
 from assay.engines.sql import Columns, code, micros, text, window
+from assay.engines.times import to_micros
 
 MOST_CODES: Final = 60
 """Codes of one statement: a row's set is told by one bit each, and by two for the clocks, in 63."""
@@ -62,7 +63,8 @@ def group(
     windows = {"w_time": "t"} if "time" in clocks else {}
     if "label" in clocks:
         came = clock if query.label_time is None else f"greatest({clock}, {micros(columns, query.label_time)})"
-        known = f"{text(columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} IS NOT NULL"
+        since = f">= {to_micros(query.answered)}" if query.answered else "IS NOT NULL"
+        known = f"{text(columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} {since}"
         scan.append(f"(CASE WHEN {known} THEN {came} END) AS y")
         windows["w_label"] = "y"
     sets = [(f"w_{one.clock}", *(places[asked] for asked in one.codes)) for one in questions]

@@ -24,6 +24,7 @@ from assay.engines.binning import UNDATED, Codes, Edges, bins, edges_of
 from assay.engines.grouping import parts
 from assay.engines.sql import Columns, code, micros, number, present, text
 from assay.engines.tallying import Counting
+from assay.engines.times import to_micros
 
 if TYPE_CHECKING:
     import duckdb
@@ -130,7 +131,8 @@ def _clocks(columns: Columns, query: CountQuery, asked: Sequence[Question]) -> t
     shown = [f"coalesce({clock}, {UNDATED})"]
     if any(question.clock == "label" for question in asked):
         came = clock if query.label_time is None else f"greatest({clock}, {micros(columns, query.label_time)})"
-        known = f"{text(columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} IS NOT NULL"
+        since = f">= {to_micros(query.answered)}" if query.answered else "IS NOT NULL"
+        known = f"{text(columns, Text(cast('str', query.label)))} IS NOT NULL AND {clock} {since}"
         shown.append(f"coalesce(CASE WHEN {known} THEN {came} END, {UNDATED})")
     return tuple(shown)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
@@ -56,19 +57,22 @@ class Asking:
         asked: What is asked for each signal, by its name.
         questions: Every different question once, under the name of the first signal that asks it.
         tables: By question, the bins of the signals that ask it, where it has one code.
+        answered: Labels of rows that were answered before do not count; None for all.
     """
 
     asked: Mapping[str, Asked]
     questions: tuple[Question, ...]
     tables: Mapping[str, Table]
+    answered: datetime | None = None
 
     @classmethod
-    def of(cls, asked: Mapping[str, Asked], specs: Sequence[SignalSpec]) -> Asking:
+    def of(cls, asked: Mapping[str, Asked], specs: Sequence[SignalSpec], *, answered: datetime | None = None) -> Asking:
         """Ask the same once.
 
         Args:
             asked: What is asked, by signal.
             specs: The signals.
+            answered: Labels of rows that were answered before do not count; None for all.
         """
         known: dict[tuple[tuple[Code, ...], str], Question] = {}
         found: dict[str, Asked] = {}
@@ -81,7 +85,7 @@ class Asking:
                 asking[found[spec.name].question.name].append(spec)
         each = ((one, asking[one.name]) for one in known.values() if len(one.codes) == 1)
         tables = {one.name: _table(size_of(one.codes[0]), mine, found) for one, mine in each}
-        return cls(found, tuple(known.values()), tables)
+        return cls(found, tuple(known.values()), tables, answered)
 
     @property
     def nbytes(self) -> int:

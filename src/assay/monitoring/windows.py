@@ -135,6 +135,7 @@ def count(
     known: Sequence[WindowCounts] = (),
     since: datetime | None = None,
     settled: Counts | None = None,
+    answered: datetime | None = None,
 ) -> Counted:
     """Count every signal in every complete window of a table.
 
@@ -152,6 +153,8 @@ def count(
         since: Where to begin when none is known; None begins with the first row.
         settled: What an earlier count has left: spares counting windows again whose files have not changed, and
             changes nothing else.
+        answered: Labels of rows that were answered before are not counted, because another model answered them; None
+            for all. The same as for ``settled``.
 
     Raises:
         TableError: When the table cannot be read or has no time column.
@@ -164,7 +167,7 @@ def count(
     columns = engine.columns(files.newest()) if before is None else before.of.columns
     if schema.time not in columns:
         raise TableError(f"the table has no column {schema.time!r}, which is declared as time")
-    there = _asked(specs, schema, columns) if before is None else before.asking
+    there = _asked(specs, schema, columns, answered) if before is None else before.asking
     findings = about_columns(schema, specs, columns, families)
     watched = sorted({column for one in there.asked.values() for column in one.columns})
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
@@ -186,10 +189,13 @@ def count(
     return Counted(windows, (*findings, *partial, *told))
 
 
-def _asked(specs: Sequence[SignalSpec], schema: PredictionSchema, columns: Collection[str]) -> Asking:
+def _asked(
+    specs: Sequence[SignalSpec], schema: PredictionSchema, columns: Collection[str], answered: datetime | None
+) -> Asking:
     """The questions whose columns are there."""
     asked = ask(specs, schema)
-    return Asking.of({k: one for k, one in asked.items() if all(column in columns for column in one.columns)}, specs)
+    there = {k: one for k, one in asked.items() if all(column in columns for column in one.columns)}
+    return Asking.of(there, specs, answered=answered)
 
 
 def _live(
@@ -277,7 +283,7 @@ def _tallied(
 ) -> tuple[tuple[WindowCounts, ...], Tally]:
     """Ask the engine once for all windows, and fold its answer into the bins of the signals; no files have no rows."""
     cuts = sorted({end for span in spans for end in span})
-    query = _query(schema, columns, cuts, there.questions)
+    query = _query(schema, columns, cuts, there)
     if files is None:
         tally = Tally((WindowRows(0),) * (len(cuts) - 1), {one.name: {} for one in there.questions})
     else:
@@ -291,12 +297,10 @@ def _tallied(
     return windows, tally
 
 
-def _query(
-    schema: PredictionSchema, columns: Collection[str], cuts: Sequence[datetime], questions: tuple[Question, ...]
-) -> CountQuery:
+def _query(schema: PredictionSchema, columns: Collection[str], cuts: Sequence[datetime], there: Asking) -> CountQuery:
     came = schema.label_time if schema.label_time in columns else None
     label = schema.label if schema.label in columns else None
-    return CountQuery(schema.time, tuple(cuts), questions, label=label, label_time=came)
+    return CountQuery(schema.time, tuple(cuts), there.questions, label=label, label_time=came, answered=there.answered)
 
 
 def _without_partial(

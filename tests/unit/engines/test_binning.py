@@ -114,6 +114,16 @@ def test_batches_and_grouping_sets_agree(
     query = CountQuery("ts", cuts, ASKED, label="truth", label_time=came)
     found = duckdb.DuckDb().counts(source, query)
     assert found == by_grouping_sets(source, query)
+    later = replace(query, answered=cuts[1] + timedelta(minutes=7))
+    fewer = duckdb.DuckDb().counts(source, later)
+    assert fewer == by_grouping_sets(source, later)
+    rows = table(700)
+    kept = rows.filter(pc.fill_null(pc.greater_equal(rows["ts"], pa.scalar(later.answered, rows["ts"].type)), False))
+    only = duckdb.DuckDb().counts(Source(table=kept), query)
+    by_time = {one.name for one in ASKED if one.clock == "time"}
+    for name, answer in fewer.answers.items():
+        assert answer == (found if name in by_time else only).answers[name], name
+        assert name in by_time or answer != found.answers[name]
     assert found.answers["same"] == found.answers["x"]
     assert min(found.before, found.after, found.undated) > 0
 

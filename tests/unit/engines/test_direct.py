@@ -113,7 +113,8 @@ def query(rng: np.random.Generator) -> CountQuery:
         for i in range(len(chosen))
     )
     cuts = tuple(START + i * HOUR for i in range(int(rng.integers(2, 6))))
-    return CountQuery("ts", cuts, questions, label="label", label_time="came" if rng.random() < 0.5 else None)
+    came, answered = "came" if rng.random() < 0.5 else None, cuts[1] if rng.random() < 0.3 else None
+    return CountQuery("ts", cuts, questions, label="label", label_time=came, answered=answered)
 
 
 def write(rng: np.random.Generator, folder: Path, rows: int, files: int) -> Source:
