@@ -16,9 +16,9 @@ from assay.errors import BaselineError, ConfigError, PolicyError, VerificationEr
 from assay.keys.base import Signer
 from assay.keys.pem import generate
 from assay.monitoring.store import load_baseline, save_baseline
+from assay.project.baselines import learn_baseline, learned_baseline
 from assay.project.people import trust_key
 from assay.project.rebaselining import LEARNED, REVIEWED, check_baseline, renew_baseline
-from assay.project.watching import learn_baseline, learned_baseline
 from assay.storage.database import writing
 from assay.storage.tables import baselines
 
@@ -53,8 +53,9 @@ def test_another_baseline_needs_a_reason_and_somebody_of_the_policy(small: Small
     assert reviews(small) == []
     stranger = generate(tmp_path / "keys" / "eve.pem", passphrase=None)
     otherwise(small)
-    with pytest.raises(ConfigError, match="--reason"):
-        renew(small, 1, signer=small.keys[ANNA])
+    for none in ("", " \n"):
+        with pytest.raises(ConfigError, match="--reason"):
+            renew(small, 1, none, small.keys[ANNA])
     with pytest.raises(ConfigError, match="--key"):
         renew(small, 1, WHY)
     with pytest.raises(VerificationError):
@@ -69,6 +70,8 @@ def test_another_baseline_needs_a_reason_and_somebody_of_the_policy(small: Small
     (review,) = reviews(small)
     assert (review["digest"], review["replaces"], review["reason"]) == (second, first, WHY)
     check_baseline(small.project, "spam")
+    renew(small, 2, WHY, small.keys[RELEASE])
+    assert [one["replaces"] for one in reviews(small)] == [first, second]
 
 
 def test_without_a_policy_the_reason_is_logged(tmp_path: Path) -> None:
@@ -80,6 +83,8 @@ def test_without_a_policy_the_reason_is_logged(tmp_path: Path) -> None:
     second = renew(bare, 1, WHY)
     assert reviews(bare) == [{"digest": second, "replaces": first, "reason": WHY}]
     check_baseline(bare.project, "spam")
+    renew(bare, 2, WHY, bare.keys[ANNA])  # nobody asks for a key, and nobody is refused for one
+    assert "statement" in reviews(bare)[-1]
 
 
 def test_the_first_after_a_deployment_was_reviewed_with_it(small: Small) -> None:
@@ -130,6 +135,13 @@ def test_what_is_in_force_may_be_learned_again(small: Small) -> None:
     first = renew(small, 0)
     assert renew(small, 1) == first
     assert len(small.project.log.entries(kinds=[LEARNED])) == 1
+
+
+def test_what_somebody_put_into_the_database_is_not_kept_by_learning_again(small: Small) -> None:
+    learned = learn_baseline(small.project, "spam", now=TODAY)
+    save_baseline(small.project.state, "spam", replace(learned, created="2026-03-02T05:00:00.000000Z"))
+    with pytest.raises(BaselineError, match="not the newest that the log tells of"):
+        renew(small, 1)
 
 
 def test_two_processes_that_learn_the_same_at_once_need_no_review(small: Small) -> None:
