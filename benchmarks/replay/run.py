@@ -101,7 +101,7 @@ def build(folder: Path, rows: int) -> None:
     import skops.io  # only here: a monitor run does not need them, the process of the known-good copy does
     from sklearn.ensemble import RandomForestClassifier
 
-    from assay.project.watching import learn_baseline
+    from assay.project.baselines import learn_baseline
 
     rng = np.random.default_rng(0)
     x, truth = drawn(rng, 10_000)

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from assay.errors import StorageError
 from assay.keys.pem import PemSigner, generate
-from assay.project import releasing, validating, watching
+from assay.project import baselines, releasing, validating
 from assay.project.people import trust_key
 from assay.project.project import Project
 
@@ -210,7 +210,7 @@ class Stage:
     def deploy(self, name: str, now: datetime) -> None:
         """Go live, and learn what is normal from the reference."""
         releasing.deploy(self.project, name, now=now)
-        watching.learn_baseline(self.project, name, now=now)
+        baselines.learn_baseline(self.project, name, now=now)
         self.project.tell(now)
 
     def close(self, model: str, who: str, reason: str, now: datetime) -> None:

@@ -41,6 +41,10 @@ class Baseline:
         windows: Their counts, in time order.
         findings: What was odd about the table, or is too little to know.
         calibration: What a confidence meant, for estimates until labels come; None without confidence or labels.
+        since: When the model whose answers these are was deployed, as UTC text: what was answered before is judged by
+            its inputs alone. Empty for all windows.
+        root: Root digest of the model that answered the rows anew, because the answers in the table were another
+            one's. Empty where they are the table's own, or the table had none.
     """
 
     schema: PredictionSchema
@@ -52,6 +56,8 @@ class Baseline:
     windows: tuple[WindowCounts, ...]
     findings: tuple[Finding, ...] = ()
     calibration: Calibration | None = None
+    since: str = ""
+    root: str = ""
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -131,10 +137,11 @@ class Baseline:
     @property
     def content(self) -> str:
         """The same of what was learned, whenever that was and whatever was said about it."""
-        return hashlib.sha256(_canonical(replace(self, created="", findings=()).to_json())).hexdigest()
+        return hashlib.sha256(_canonical(replace(self, created="", since="", findings=()).to_json())).hexdigest()
 
     def to_json(self) -> dict[str, object]:
         """The baseline as JSON types; `Baseline.parse` reads it back."""
+        said = {"since": self.since, "root": self.root}  # where they are said: others keep their digest
         return {
             "format": _FORMAT,
             "schema": self.schema.to_json(),
@@ -146,7 +153,7 @@ class Baseline:
             "windows": [window.to_json() for window in self.windows],
             "findings": [finding.as_json() for finding in self.findings],
             "calibration": self.calibration.to_json() if self.calibration else None,
-        }
+        } | {key: value for key, value in said.items() if value}
 
     @classmethod
     def parse(cls, data: object) -> Baseline:
@@ -172,6 +179,8 @@ class Baseline:
                     for f in raw["findings"]
                 ),
                 calibration=Calibration.parse(raw["calibration"]) if raw["calibration"] else None,
+                since=str(raw.get("since", "")),
+                root=str(raw.get("root", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as err:
             raise BaselineError(f"a stored baseline is malformed ({type(err).__name__}): learn it again") from err

@@ -18,6 +18,7 @@ from assay.monitoring.keeping import COUNTED, JUDGED
 from assay.monitoring.monitor import Evaluation, judge
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_known, record, weight
+from assay.monitoring.succession import answered_since
 from assay.monitoring.windows import count
 from assay.storage.clock import from_text, utc_text
 
@@ -98,9 +99,11 @@ def run(
             known=known[-recounted:],
             since=since,
             settled=COUNTED.take(*key),
+            answered=from_text(baseline.since) if baseline.since else None,
         )
     COUNTED.put(counted.settled, *key)
-    windows = merge(known, counted.windows)
+    found = answered_since(baseline, counted.windows)
+    windows = merge(known, found)
     said, judged = judge(
         baseline,
         windows,

@@ -92,10 +92,11 @@ def save_baseline(engine: Engine, model: str, baseline: Baseline) -> str:
         StorageError: The database cannot be written.
     """
     with writing(engine, alone=True) as connection:
-        return _keep(connection, model, baseline)
+        return keep_baseline(connection, model, baseline)
 
 
-def _keep(connection: Connection, model: str, baseline: Baseline) -> str:
+def keep_baseline(connection: Connection, model: str, baseline: Baseline) -> str:
+    """The same as `save_baseline` in a transaction that is open."""
     digest = baseline.digest
     there = connection.execute(_OWNER, {"of_digest": digest}).scalar()
     if there is None:
@@ -204,7 +205,7 @@ def record(
     """
     summaries = {one.start: one for one in evaluation.series}
     with writing(engine, alone=True) as connection:
-        digest = _keep(connection, model, baseline)
+        digest = keep_baseline(connection, model, baseline)
         mine = (windows_table.c.model == model, windows_table.c.baseline == digest)
         since = min((window.start for window in windows), default=None)
         stored = () if since is None else windows_since(connection, model, digest, since)
@@ -227,7 +228,8 @@ def record(
             connection.execute(update(windows_table).where(*mine, at).values(rows=max(window.rows, old.rows), **values))
             changed += 1
             findings += [late(old, window)] if window.rows > old.rows else []
-        new = _raise(connection, model, digest, evaluation.alarms, now=now, actor=actor)
+        raised = [alarm for alarm in evaluation.alarms if alarm.window >= baseline.since]  # those before are known
+        new = _raise(connection, model, digest, raised, now=now, actor=actor)
     return Recorded(added, changed, new, tuple(findings))
 
 

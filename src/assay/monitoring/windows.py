@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, repeat, takewhile
 
-from assay.engines.base import ColumnFamily, CountQuery, Engine, Question, Source, Tally, WindowRows
+from assay.engines.base import ColumnFamily, CountQuery, Engine, Source, Tally, WindowRows
 from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity

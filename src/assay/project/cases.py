@@ -49,7 +49,8 @@ class Situation:
         copies: Known-good copies by root digest, verified and opened when they are asked.
         facts: What digests and signatures say.
         history: The deployment record.
-        settled: When the last incident of the model was resolved: rows from before it have their explanation.
+        settled: When the last incident of the model was resolved, or another version went live: rows from before it
+            have their explanation.
     """
 
     project: Project
@@ -92,7 +93,7 @@ class Situation:
             engine=find_engine(model.predictions.engine),
             source=Source((model.predictions.path,)),
             now=now,
-            settled=_settled(project, name),
+            settled=_settled(project, name, baseline),
         )
 
     @property
@@ -137,9 +138,10 @@ class Situation:
         return self.engine.rows(self.source, time=time, since=since, until=until, limit=limit)
 
 
-def _settled(project: Project, name: str) -> datetime | None:
+def _settled(project: Project, name: str, baseline: Baseline) -> datetime | None:
     with reading(project.state) as connection:
-        return max((one.updated for one in incidents.listed(connection, model=name, state="resolved")), default=None)
+        times = [one.updated for one in incidents.listed(connection, model=name, state="resolved")]
+    return max([*times, from_text(baseline.since)] if baseline.since else times, default=None)
 
 
 def _with_served(facts: ByteFacts, served: tuple[str, ...]) -> ByteFacts:
@@ -200,6 +202,8 @@ def gather_case(situation: Situation, *, since: datetime | None) -> Case:
     """
     start = since
     first = from_text(situation.windows[0].start) if situation.windows else None
+    if first and situation.baseline.since:  # what came before was answered by another version
+        first = max(first, from_text(situation.baseline.since))
     end = from_text(situation.windows[-1].end) if situation.windows else None
     recent = situation.rows(start, end)
     for window in reversed(situation.windows):  # small windows: reach back until there is enough to compare
@@ -227,6 +231,7 @@ def _reference(situation: Situation) -> Source:
             situation.model.name,
             now=situation.now,
             known_good=(root, copy) if copy is not None else None,
+            anew=bool(situation.baseline.root),
         )
     except (VerificationError, LoadError, ConfigError):
         if situation.model.reference is None:

@@ -52,9 +52,9 @@ def renew_baseline(
         VerificationError: The key is not trusted.
         BaselineError: Nothing can be learned from the reference.
     """
-    from assay.project.watching import baseline_of, learn_baseline, learned_baseline  # brings in all of monitoring
+    from assay.project.baselines import baseline_of, learn_baseline, learned_baseline  # brings in all of monitoring
 
-    since = _since_deployment(project, name)
+    since = since_deployment(project, name)
     reviewers = _reviewers(project, name)
     if since:
         last = since[-1][-1]
@@ -95,7 +95,7 @@ def check_baseline(project: Project, name: str) -> None:
     if digest is None:
         return
     again = f'if it is right: assay baseline {name} --reason "…"'
-    since = _since_deployment(project, name)
+    since = since_deployment(project, name)
     told = since or _alike(project.log.entries(kinds=[LEARNED], subject=name))
     digests = {str(one.entry.data.get("digest")) for one in told[-1]} if told else set()
     if digest not in digests or not _says(project, name, digest, told[-1][0]):
@@ -114,7 +114,7 @@ def check_baseline(project: Project, name: str) -> None:
     )
 
 
-def _since_deployment(project: Project, name: str) -> list[list[Logged]]:
+def since_deployment(project: Project, name: str) -> list[list[Logged]]:
     """What was learned since the model last went live: the first was expected, each other one is in its place."""
     logged = project.log.entries(kinds=[LEARNED, *DEPLOYED], subject=name)
     deployed = max((place for place, one in enumerate(logged) if one.entry.kind in DEPLOYED), default=-1)

@@ -26,7 +26,12 @@ MOST_NAMED = 20
 
 
 def reference_table(
-    project: Project, name: str, *, now: datetime, known_good: tuple[str, Predictor] | None = None
+    project: Project,
+    name: str,
+    *,
+    now: datetime,
+    known_good: tuple[str, Predictor] | None = None,
+    anew: bool = False,
 ) -> Source:
     """The reference; where it lacks predictions, a copy that the verified model has filled in.
 
@@ -36,9 +41,10 @@ def reference_table(
         now: The present.
         known_good: Root digest and opened known-good copy of what is recorded as live, to fill it in with:
             a diagnosis must come through when the bytes in production are the ones that were changed.
+        anew: Whether its own predictions are another version's, so that what is live answers in their place.
 
     Raises:
-        BaselineError: assay.toml names no reference.
+        BaselineError: assay.toml names no reference; or what should answer it is not what is recorded as live.
         TableError: It cannot be read, or has no column of the time.
         VerificationError: The model that should fill it in is not as signed.
     """
@@ -57,19 +63,25 @@ def reference_table(
             f"the reference {model.reference} has no column {predictions.time!r}, which [models.{name}.predictions] "
             f"names as time: a reference calls its columns as the predictions do (it has {some})"
         )
-    if predictions.prediction in columns:
+    if predictions.prediction in columns and not anew:
         return source
     rows = engine.rows(source, time=predictions.time)
     features = [
         column for column in schema_of(predictions).features_of(rows.column_names) if column in rows.column_names
     ]
+    live = live_at(project.state, name, now)
     if known_good is not None:
         root, predictor = known_good
         answered = predictor.predict(rows.select(features))
     else:
         with integrity.verify_model(project, name, now=now, hold=True) as verified:
-            answered = verified.load(framework_of(project, name)).predict(rows.select(features))
             root = verified.root
+            if live is not None and root != live.root:
+                raise BaselineError(
+                    f"the signed model at {model.path} is {root[:12]}, and {live.root[:12]} is recorded as live: what "
+                    "answers the reference is the version that is live, from its known-good copy or from there"
+                )
+            answered = verified.load(framework_of(project, name)).predict(rows.select(features))
     filled = project.places.folder / "references" / f"{name}-{root[:16]}.parquet"
     filled.parent.mkdir(parents=True, exist_ok=True)
     draft = filled.with_suffix(".tmp")
@@ -122,7 +134,8 @@ def schema_of(predictions: Predictions) -> PredictionSchema:
 
 
 def fill(rows: pa.Table, answered: Prediction, prediction: str, confidence: str | None) -> pa.Table:
-    """Add a model's answers to the rows they are about."""
+    """Add a model's answers to the rows they are about, in place of those of another one."""
+    rows = rows.drop_columns([name for name in rows.column_names if name in (prediction, confidence)])
     rows = rows.append_column(prediction, pa.array(np.asarray(answered.labels).tolist()))
     if confidence and answered.confidence is not None:
         rows = rows.append_column(confidence, pa.array(np.asarray(answered.confidence, dtype=np.float64)))

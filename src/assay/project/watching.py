@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
 
 from sqlalchemy import select
 
@@ -19,16 +18,14 @@ from assay.diagnosis.verdict import SURE, Diagnosis, certainty
 from assay.diagnosis.weights import shipped
 from assay.engines.base import Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import BaselineError
 from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
 from assay.monitoring.alarms import Alarm
-from assay.monitoring.baseline import Baseline
-from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
 from assay.project import checks
+from assay.project.baselines import baseline_now, baseline_of
 from assay.project.cases import Situation, begun, gather_case, onsets, replay_windows
 from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig
@@ -38,7 +35,6 @@ from assay.project.metrics import MOST_SIGNALS
 from assay.project.monitoring import predictions_of
 from assay.project.pending import pending_labels
 from assay.project.project import Project
-from assay.project.reference import check_split, reference_table, schema_of
 from assay.release.store import deployments, live_at
 from assay.storage.clock import from_text, utc_text
 from assay.storage.database import reading, writing
@@ -65,69 +61,11 @@ class Watched:
     diagnosis: Diagnosis | None
 
 
-def learned_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
-    """Learn what is normal from the reference, and keep nothing.
-
-    Args:
-        project: Whose model.
-        name: Which.
-        now: The present.
-        random_split: A reference that lies, in time, between the predictions or the training rows is meant so.
-
-    Raises:
-        BaselineError: The reference is missing or too small, or looks like a random split and is not meant so.
-        TableError: It cannot be read.
-    """
-    model = project.config.model(name)
-    predictions = predictions_of(model)
-    engine = find_engine(predictions.engine)
-    source = reference_table(project, name, now=now)
-    told = check_split(project, name, engine, source, now=now, meant=random_split)
-    learned = Baseline.learn(
-        engine,
-        source,
-        schema_of(predictions),
-        window=model.monitor.window,
-        now=now,
-        task=cast("Task", model.task),  # one of them: config.py has seen to it
-    )
-    return replace(learned, findings=(*learned.findings, *told)) if told else learned
-
-
-def learn_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
-    """Learn what is normal from the reference; logged, and in force for all later windows.
-
-    Arguments and errors are those of `learned_baseline`.
-    """
-    learned = learned_baseline(project, name, now=now, random_split=random_split)
-    monitoring.save_baseline(project.state, name, learned)
-    data = {
-        "digest": learned.digest,
-        "content": learned.content,
-        "windows": len(learned.windows),
-        "signals": len(learned.specs),
-    }
-    project.log.append("baseline.learned", name, data, actor=project.actor, now=now)
-    return learned
-
-
-def baseline_of(project: Project, name: str, *, now: datetime) -> Baseline:
-    """The baseline in force; learned from the reference when there is none yet."""
-    known = monitoring.load_baseline(project.state, name)
-    if known is not None:
-        return known
-    if project.config.model(name).reference is None:
-        raise BaselineError(
-            f'{name} has no baseline and no reference to learn one from: set reference = "…" in [models.{name}]'
-        )
-    return learn_baseline(project, name, now=now)
-
-
 def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -> Watched:
     """What `assay.project.monitoring.monitor_model` says, with known-good copies that may be opening already."""
     predictions = predictions_of(model)
     name = model.name
-    baseline = baseline_of(project, name, now=now)
+    baseline, stale = baseline_now(project, name, baseline_of(project, name, now=now), copies, now)
     known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
     live = live_at(project.state, name, now)
     copies.verify_all()
@@ -152,6 +90,7 @@ def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -
         project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, copies=copies, now=now
     )
     trouble, start = replay_windows(situation, fresh)
+    trouble = (*stale, *trouble)
     if live is not None and not windows:
         what = (
             f"windows begin with the deployment of {live.since:%Y-%m-%d %H:%M} UTC: rows from before it are not "
@@ -229,14 +168,14 @@ def diagnose_model(project: Project, name: str, *, now: datetime) -> Diagnosis:
         DiagnosisError: There are too few rows.
         BaselineError: There is no reference.
     """
-    baseline = baseline_of(project, name, now=now)
     model = project.config.model(name)
-    known = monitoring.load_windows(project.state, name, baseline.digest)
     by = model.monitor
-    evaluation = evaluate(baseline, known, false_alarm_every=by.false_alarm_every, floors=by.floors)
     with Copies(project, model, deployments(project.state, name), now) as copies:
         live = live_at(project.state, name, now)
         copies.start(live.root if live else None)  # it opens while rows are read
+        baseline, _ = baseline_now(project, name, baseline_of(project, name, now=now), copies, now)
+        known = monitoring.load_windows(project.state, name, baseline.digest)
+        evaluation = evaluate(baseline, known, false_alarm_every=by.false_alarm_every, floors=by.floors)
         situation = Situation.of(
             project, name, baseline=baseline, evaluation=evaluation, windows=known, copies=copies, now=now
         )

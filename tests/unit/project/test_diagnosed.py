@@ -10,8 +10,9 @@ from typing import cast
 import pytest
 from tests.small_project import TODAY, Small, build
 
+from assay.project.baselines import baseline_of
 from assay.project.project import Project
-from assay.project.watching import baseline_of, diagnose_model
+from assay.project.watching import diagnose_model
 from assay.release.store import live_at
 
 DAY = timedelta(days=1)

@@ -20,8 +20,9 @@ from assay.diagnosis.diagnose import diagnose
 from assay.diagnosis.verdict import Diagnosis
 from assay.errors import TableError, VerificationError
 from assay.project import integrity
+from assay.project.baselines import learn_baseline
 from assay.project.checks import last
-from assay.project.watching import diagnose_model, learn_baseline
+from assay.project.watching import diagnose_model
 from assay.signing.sign import sign
 
 DAY = timedelta(days=1)

@@ -17,12 +17,13 @@ from tests.small_project import CONFIG, REFERENCE_DAYS, ROWS_A_DAY, TODAY, Small
 from assay.errors import BaselineError, ConfigError, VerificationError
 from assay.monitoring.floors import SENSITIVE
 from assay.monitoring.store import load_windows
+from assay.project.baselines import baseline_of, learn_baseline
 from assay.project.curves import curves, levels
 from assay.project.health import last_diagnosis, project_health
 from assay.project.monitoring import monitored_models
 from assay.project.portraits import portrait
 from assay.project.reference import reference_table
-from assay.project.watching import Watched, baseline_of, diagnose_model, learn_baseline
+from assay.project.watching import Watched, diagnose_model
 
 DAY = timedelta(days=1)
 QUIET, END = TODAY + 5 * DAY, TODAY + 12 * DAY
