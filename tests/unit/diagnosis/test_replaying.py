@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.unit.diagnosis.small_world import RuleModel, World
+from tests.unit.diagnosis.small_world import ROOT, RuleModel, World
 
 from assay.diagnosis.case import ByteFacts, DeploymentFact
 from assay.diagnosis.comparison import Comparison
@@ -14,7 +14,6 @@ from assay.diagnosis.evidence.base import Evidence
 from assay.diagnosis.evidence.replay import gather
 from assay.diagnosis.frames import Texts
 from assay.diagnosis.replaying import compare_outputs, replay_sample, replay_samples, roots_of
-from assay.diagnosis.verdict import decide
 from assay.errors import TableError
 from assay.frameworks.base import Prediction, Predictor
 from assay.monitoring.schema import PredictionSchema
@@ -112,13 +111,14 @@ def test_each_row_is_put_to_the_copy_of_the_version_that_served_it(world: World)
 class Counting:
     """A copy that counts how often it is asked, and takes no row whose first column is above ``most``."""
 
-    def __init__(self, most: float = np.inf) -> None:
+    def __init__(self, most: float = np.inf, refusal: Exception | None = None) -> None:
         self.model, self.most, self.asked = RuleModel(), most, 0
+        self.refusal = refusal or TableError("too hot")
 
     def predict(self, table: pa.Table) -> Prediction:
         self.asked += 1
         if max(table.column("heat").to_pylist()) > self.most:
-            raise TableError("too hot")
+            raise self.refusal
         return self.model.predict(table)
 
 
@@ -151,16 +151,46 @@ def test_windows_are_asked_about_in_groups_that_fit(world: World, monkeypatch: p
     assert not any(one.differs.any() for one in found)
 
 
-def test_a_window_the_copy_cannot_answer_leaves_the_others_alone(world: World) -> None:
+@pytest.mark.parametrize("windows", [2, 3])
+@pytest.mark.parametrize("refusal", [TableError, ValueError, TypeError, ZeroDivisionError])
+def test_a_window_the_copy_cannot_answer_leaves_the_others_alone(
+    world: World, windows: int, refusal: type[Exception]
+) -> None:
     case = world.case()
     heat = case.recent.column("heat").to_numpy().copy()
     heat[120] = 1000.0
     table = case.recent.set_column(case.recent.column_names.index("heat"), "heat", pa.array(heat))
-    case = replace(case, known_good=Counting(most=500.0))
-    found = replay_samples([table.slice(at, 100) for at in (0, 100, 200)], case)
-    assert [len(one) for one in found] == [100, 0, 100]
+    copy = Counting(500.0, refusal("too hot"))
+    found = replay_samples([table.slice(100 * at, 100) for at in range(windows)], replace(case, known_good=copy))
+    others = windows - 2
+    assert [len(one) for one in found] == [100, 0, *[100] * others]
     assert "too hot" in str(found[1].trouble)
-    assert [bool(one.unanswered) for one in found] == [False, True, False]
+    assert [bool(one.unanswered) for one in found] == [False, True, *[False] * others]
+    assert copy.asked == 1 + 2 * windows - 1, "together, then each by itself and twice, but for the one it refuses"
+
+
+def test_windows_whose_columns_are_others_are_not_asked_about_together(world: World) -> None:
+    """A service that logs one more column, or a number in another type, from some day on."""
+    copy = Counting()
+    case = replace(world.case(), known_good=copy)
+    table = case.recent.slice(0, 100)
+    whole = pa.array(np.round(table.column("light").to_numpy()).astype(np.int64))
+    typed = table.set_column(table.column_names.index("light"), "light", whole)
+    found = replay_samples([table, typed, table.append_column("more", whole), table], case)
+    assert [(len(one), one.trouble) for one in found] == [(100, None)] * 4
+    assert copy.asked == 8
+
+
+def test_a_window_holds_what_its_own_rows_came_to(world: World) -> None:
+    """Of answers that come together, each window takes its own; one version that draws lots is told for both."""
+    dice, case = Sampling(RuleModel()), world.case(n=400)
+    roots = [ROOT] * 200 + [B] * 200
+    table = case.recent.append_column("model", pa.array(roots))
+    case = replace(case, schema=replace(case.schema, model="model"), copies={B: dice})
+    steady, both = replay_samples([table.slice(0, 200), table], case)
+    assert steady.varies == 0 < both.varies
+    assert not both.differs[:200].any()
+    assert both.differs[200:].any()
 
 
 def test_a_row_without_a_deployment_belongs_to_the_recorded_version() -> None:
@@ -286,28 +316,3 @@ def test_a_lean_that_was_there_before_is_no_news() -> None:
     tables = {name: world.table(world.inputs(800), Drawing(at, 0.3), start=at) for name, at in rows.items()}
     case = replace(world.case(), known_good=copy, **tables)
     assert gather(Comparison(case)).decides is None
-
-
-def test_outputs_of_another_signed_version_are_an_unrecorded_deployment(world: World) -> None:
-    """Recorded late, or an older one put back: the rows are not those of the version recorded for their time."""
-    old, new = RuleModel(), RuleModel(weights=(-2.0, 1.0, 1.0, 0.0, 0.5, 0.0))
-    late = datetime(2026, 3, 1, tzinfo=UTC)
-    case = replace(
-        world.case(facts=ByteFacts(B, B, live_signed=True), recent=world.table(world.inputs(500), new, start=20_000)),
-        known_good=new,
-        copies={A: old},
-        deployments=(DeploymentFact(A, datetime(2025, 1, 1, tzinfo=UTC), late), DeploymentFact(B, late)),
-    )
-    found = gather(Comparison(case))
-    assert (found.decides, found.notes["other_version"]) == ("unrecorded-deployment", B)
-    assert (
-        "The signed copy of another version gives them: bbbbbbbbbbbb, recorded as live since 2026-03-01" in found.detail
-    )
-    diagnosis = decide([found])
-    assert (diagnosis.verdict, diagnosis.escalate) == ("unrecorded-deployment", True)
-    third = RuleModel(weights=(-2.0, 1.0, 1.0, 0.0, 1.5, 0.0))
-    edited = world.table(world.inputs(500), third, start=20_000)
-    assert gather(Comparison(replace(case, recent=edited))).decides == "model-tampering"
-    honest = replace(case.schema, model="model")
-    says = case.recent.append_column("model", [[A] * 500])  # the rows say themselves which version answered
-    assert gather(Comparison(replace(case, schema=honest, recent=says))).decides == "model-tampering"
