@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -119,3 +120,13 @@ class Turning:
 
 def test_a_copy_that_answers_in_another_way_each_time_excuses_nothing(world: World) -> None:
     assert exchanged(world, NEW, copy=Turning()).decides == "model-tampering"
+
+
+def test_no_version_is_named_for_what_is_no_fact(world: World) -> None:
+    """The copy was converted, and that of another version was not: it gives just what is served."""
+    converted = RuleModel(weights=(2.001, 1.0, -1.0, 0.0, 0.5, 0.0))
+    found = gather(Comparison(replace(world.case(), known_good=converted, copies={B: RuleModel()})))
+    assert found.decides is None
+    assert cast("int", found.notes["differing"]) > 10
+    assert "other_version" not in found.notes
+    assert "another version" not in found.detail

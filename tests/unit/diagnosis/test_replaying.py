@@ -91,6 +91,23 @@ def test_rows_of_versions_without_a_copy_are_counted_not_judged(world: World) ->
     assert (len(replay), replay.skipped) == (400, 100)
 
 
+def test_rows_without_an_answer_are_not_replayed(world: World) -> None:
+    case = world.case()
+    at = case.recent.column_names.index("pred")
+    served = pa.array([None] * 50 + case.recent.column("pred").to_pylist()[50:])
+    replay = replay_sample(case.recent.set_column(at, "pred", served), case, rows=1000)
+    assert replay.row.tolist() == list(range(50, 500))
+
+
+def test_rows_that_one_of_two_copies_cannot_answer_are_counted_not_judged(world: World) -> None:
+    case = world.case()
+    table = case.recent.append_column("model", pa.array([ROOT] * 400 + [B] * 100))
+    case = replace(case, schema=replace(case.schema, model="model"), copies={B: Refusing()})
+    replay = replay_sample(table, case, rows=1000)
+    assert (len(replay), replay.skipped, replay.trouble) == (400, 100, None)
+    assert len(replay.unanswered) == 1
+
+
 def test_each_row_is_put_to_the_copy_of_the_version_that_served_it(world: World) -> None:
     old, new = RuleModel(), RuleModel(weights=(-2.0, 1.0, 1.0, 0.0, 0.5, 0.0))
     x = world.inputs(200)
@@ -142,7 +159,7 @@ def test_a_copy_is_asked_about_all_windows_at_once(world: World) -> None:
 
 
 def test_windows_are_asked_about_in_groups_that_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.diagnosis.replaying.ASKED_AT_ONCE", 250)
+    monkeypatch.setattr("assay.diagnosis.replaying.ASKED_AT_ONCE", 200)
     copy = Counting()
     case = replace(world.case(), known_good=copy)
     found = replay_samples([case.recent.slice(at, 100) for at in range(0, 500, 100)], case)
@@ -240,6 +257,30 @@ def test_a_converted_copy_that_differed_before_too_is_no_tampering(world: World)
 def test_small_changes_that_begin_with_the_recent_rows_are_tampering(world: World) -> None:
     case = world.case(served=RuleModel(weights=(2.01, 1.0, -1.0, 0.0, 0.5, 0.0)))
     assert gather(Comparison(case)).decides == "model-tampering"
+
+
+@pytest.mark.parametrize(("rows", "cause"), [(49, None), (50, "model-tampering")])
+def test_small_changes_are_news_only_beside_rows_enough_of_before(world: World, rows: int, cause: str | None) -> None:
+    case = world.case(served=RuleModel(weights=(2.01, 1.0, -1.0, 0.0, 0.5, 0.0)))
+    assert gather(Comparison(replace(case, before=case.before.slice(0, rows)))).decides == cause
+
+
+@pytest.mark.parametrize(("rows", "cause"), [(2, None), (3, "model-tampering")])
+def test_two_small_changes_are_no_fact_however_few_the_rows(world: World, rows: int, cause: str | None) -> None:
+    case = world.case()
+    recent = case.recent.slice(0, 50)
+    confidence = recent.column("conf").to_numpy().copy()
+    confidence[:rows] -= 0.01
+    recent = recent.set_column(recent.column_names.index("conf"), "conf", pa.array(confidence))
+    found = gather(Comparison(replace(case, recent=recent)))
+    assert (found.notes["differing"], found.notes["hard"], found.decides) == (rows, 0, cause)
+
+
+def test_fewer_than_fifty_rows_are_missing_evidence(world: World) -> None:
+    case = world.case(served=RuleModel(flip=lambda x: x[:, 4] > 0))
+    few = gather(Comparison(replace(case, recent=case.recent.slice(0, 49))))
+    assert (few.decides, few.missing) == (None, "only 49 rows could be replayed, 50 are needed")
+    assert gather(Comparison(replace(case, recent=case.recent.slice(0, 50)))).decides == "model-tampering"
 
 
 class Sampling:
