@@ -13,7 +13,7 @@ from assay.diagnosis.comparison import MIN_KNOWN
 from assay.diagnosis.replaying import replay_samples
 from assay.engines.base import Engine, Source
 from assay.engines.shelf import find as find_engine
-from assay.errors import ConfigError, LoadError, VerificationError
+from assay.errors import BaselineError, ConfigError, LoadError, VerificationError
 from assay.findings import Finding, Severity
 from assay.incidents import store as incidents
 from assay.monitoring.alarms import Alarm
@@ -233,7 +233,7 @@ def _reference(situation: Situation) -> Source:
             known_good=(root, copy) if copy is not None else None,
             anew=bool(situation.baseline.root),
         )
-    except (VerificationError, LoadError, ConfigError):
+    except (VerificationError, LoadError, ConfigError, BaselineError):
         if situation.model.reference is None:
             raise
         return Source((situation.model.reference,))

@@ -16,9 +16,9 @@ from assay.keys.base import Signer
 from assay.keys.pem import generate
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.store import save_baseline
+from assay.project.baselines import learned_baseline
 from assay.project.people import trust_key
 from assay.project.rebaselining import LEARNED, REVIEW, REVIEWED, check_baseline
-from assay.project.watching import learned_baseline
 from assay.signing.statement import APPROVAL, Statement, Subject, seal
 from assay.storage.clock import utc_text
 from assay.storage.database import writing
