@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.small_project import ANNA, RELEASE, TODAY, Small, rows, write_model
 
-from assay.errors import ConfigError, KeyFileError, VerificationError
+from assay.errors import ConfigError, KeyFileError, LogError, VerificationError
 from assay.keys.pem import generate
 from assay.project import integrity
 from assay.project.checks import last
@@ -81,6 +81,26 @@ def test_a_refusal_stays_a_refusal_when_the_log_cannot_be_written(small: Small) 
     assert {"artifact.changed", "audit.not-logged"} <= rules(caught)
     dated = last(small.project.state, "spam", {"bytes": timedelta(days=2)})["bytes"]
     assert (dated.outcome, dated.position) == ("fail", None)
+
+
+def unreadable(small: Small) -> None:
+    """Damage the entries by which the log vouches for the keys: nobody knows any more whose signature counts."""
+    engine = open_audit(small.project.log_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update entries set body = cast('{' as blob) where kind = 'key.trusted'")
+    engine.dispose()
+
+
+def test_changed_bytes_are_told_also_where_nobody_knows_whose_signature_counts(small: Small) -> None:
+    small.sign()
+    unreadable(small)
+    for change, error, outcome in ((False, LogError, "unknown"), (True, VerificationError, "fail")):
+        if change:
+            (small.model / "labels.txt").write_text("spam\nham\n")
+        with pytest.raises(error) as caught:
+            integrity.verify_model(small.reopened(), "spam", now=TODAY)
+        assert last(small.project.state, "spam", {"bytes": timedelta(days=2)})["bytes"].outcome == outcome
+    assert {"artifact.changed", "trust.untold"} <= {finding.rule for finding in caught.value.findings}
 
 
 def test_another_model_of_the_same_signer_is_refused(small: Small) -> None:
