@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from assay.inference import ranks
-from assay.inference.evidence import Terms, Watch, carried_on, log_evidence, terms_of
+from assay.inference.evidence import Terms, Watch, carried_on, log_evidence, mixed, terms_of
 from assay.inference.natural import Floats, Natural, learn
 
 EDGES = norm.ppf(np.arange(1, 20) / 20)
@@ -152,3 +152,55 @@ def test_a_shift_of_the_whole_number_brings_more_than_to_the_best_half_line(
     watch = Watch(natural, np.full(19, floor), -np.ones(19), zero, None, np.full(19, np.nan))
     alone = log_evidence(carried_on(share, size, terms_of(watch), zero), zero, zero).max()
     assert together > times * alone > 0
+
+
+def _streams(rng: np.random.Generator, days: int, rows: int, spread: float) -> tuple[Floats, Floats]:
+    """Rows at or below each edge on days whose numbers all shift a little, and all rows."""
+    shift = spread * rng.normal(size=(days, 1))
+    share = np.diff(norm.cdf(np.concatenate([[-np.inf], EDGES, [np.inf]])[None] - shift), axis=1)
+    counts = np.array([rng.multinomial(rows, one) for one in share], dtype=np.float64)
+    return np.cumsum(counts, axis=1)[:, :19], np.full((days, 19), float(rows))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.15])
+def test_of_a_stream_that_goes_on_as_its_baseline_e_is_one_on_average_or_less(spread: float) -> None:
+    """28 days known, 256 to judge, nothing tolerated: the baseline's error and odd days are all there is to bet on.
+
+    In 100 streams the means are .03 to .46 with standard errors of at most .03; without the baseline's error that of
+    256 days is in the thousands, without the design effect that of one odd day.
+    """
+    backs, zero = np.array([1, 4, 16, 256]), np.zeros(256, dtype=np.intp)
+    found = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        natural = learn(*_streams(rng, 28, 500, spread), signals=1)
+        terms, blend = ranks.terms_of_ranks(natural, _asked(natural), floor=np.zeros(19), cap=None)
+        events, rows = _streams(rng, 256, 500, spread)
+        path = carried_on(events @ blend, rows @ blend, terms, zero)
+        found.append(np.exp(np.minimum(mixed(log_evidence(path, 256 - backs, np.full(4, 255))), 50.0)))
+    assert (np.mean(found, axis=0) <= 1).all()
+    assert (np.array(found) >= 20).mean(0).max() <= 1 / 20  # Markov's inequality
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("back", [1, 3])
+def test_at_the_edge_of_the_floor_e_is_one_on_average_and_within_it_less(sign: float, back: int) -> None:
+    """Of 30,000 windows of 3 rows, by sums over one and over three of them; E has few large values there."""
+    natural = _normal(windows=2)  # too few to know how days vary: the floor alone
+    terms, blend = ranks.terms_of_ranks(
+        natural, [(some, sign) for some in ranks.spans_of(natural)], floor=FLOOR, cap=None
+    )
+    assert terms.usual is None
+    means = []
+    for moved in (sign, 0.0):
+        share = np.diff([0, *(norm.cdf(EDGES) + moved * FLOOR), 1])
+        counts = np.random.default_rng(3).multinomial(3, share, size=30_000)
+        events, rows = np.cumsum(counts, axis=1)[:, :19].astype(float), np.full((30_000, 19), 3.0)
+        path = carried_on(events @ blend, rows @ blend, terms, np.zeros(30_000, dtype=np.intp))
+        last = np.arange(back - 1, 30_000, back)
+        e = np.exp(mixed(log_evidence(path, last - back + 1, last)))
+        means.append((float(e.mean()), float(e.std() / np.sqrt(len(e)))))
+    (edge, error), (inside, _) = means
+    assert error < 0.02
+    assert abs(edge - 1) <= 3 * error
+    assert inside < edge - 3 * error
