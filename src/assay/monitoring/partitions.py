@@ -8,6 +8,7 @@ such pattern takes for predictions, until `settle` joins them.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,8 +26,10 @@ from assay.engines.files import RECORDED as RECORDED_FILE
 from assay.engines.files import without_replaced
 from assay.errors import StorageError, TableError
 from assay.findings import Finding, Severity
-from assay.monitoring.rows import TIME, column_of, instant, instants
+from assay.monitoring.rows import TIME, column_of, instant, instants, together
 from assay.monitoring.schema import PredictionSchema
+
+_LOG = logging.getLogger("assay.recorder")
 
 RECORDED: Final = PredictionSchema(
     time="time",
@@ -117,6 +120,18 @@ def by_hour(table: pa.Table) -> list[pa.Table]:
     if len(every) == 1:
         return [table]
     return [table.filter(pc.equal(hours, hour)) for hour in every]
+
+
+def parted(tables: Sequence[pa.Table]) -> tuple[list[pa.Table], int]:
+    """Rows of several tables apart by the hour of their time, and how many have none; one table costs no other."""
+    try:
+        return by_hour(together(tables)) if tables else [], 0
+    except Exception:  # noqa: BLE001 - whatever a service logs, the other rows are written
+        if len(tables) > 1:
+            each = [parted([table]) for table in tables]
+            return [part for parts, _ in each for part in parts], sum(lost for _, lost in each)
+        _LOG.exception("%d rows could not be recorded: they are no table of hours", tables[0].num_rows)
+        return [], tables[0].num_rows
 
 
 def write_hour(folder: Path, table: pa.Table, name: str) -> None:

@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 
 from assay.errors import StorageError
 from assay.frameworks.base import Predictor
-from assay.monitoring.partitions import Label, by_hour, write_hour, write_labels
+from assay.monitoring.partitions import Label, parted, write_hour, write_labels
 from assay.monitoring.recording import P, R, Watched, recorded
-from assay.monitoring.rows import STEPS, TIME, as_table, filled, fresh_ids, hand_over, instant, instants, together
+from assay.monitoring.rows import STEPS, TIME, as_table, filled, fresh_ids, hand_over, instant, instants
+from assay.monitoring.storable import in_words, said, storable
 
 _LOG = logging.getLogger("assay.recorder")
 
@@ -262,7 +263,9 @@ class Recorder:
                 # The name is given before the first try: rows tried twice are there once.
                 batches, self._failed = self._failed, []
             tables += self._queued()
-            batches += [(uuid.uuid4().hex, part) for part in (by_hour(together(tables)) if tables else ())]
+            parts, lost = parted(tables)
+            batches += [(uuid.uuid4().hex, part) for part in parts]
+            self._lost += lost
             self._error = None
             failed = [one for one in batches if not self._written(one[1].num_rows, write_hour, one[1], one[0])]
             kept_labels = bool(labels) and not self._written(len(labels), write_labels, labels, uuid.uuid4().hex)
@@ -283,16 +286,13 @@ class Recorder:
             for _ in range(min(step, waiting - start)):
                 request_id, at, row = self._queue.popleft()
                 names, values = tuple(row), (request_id, at // 1000 if isinstance(at, int) else at, *row.values())
-                if names in groups:
-                    groups[names].append(values)
-                else:
-                    groups[names] = [values]
+                groups.setdefault(names, []).append(values)
             hand_over()
         return [table for names, rows in groups.items() if (table := self._table_of(names, rows)) is not None]
 
     def _table_of(self, names: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> pa.Table | None:
         try:
-            return self._with_model(as_table(("request_id", "time", *map(str, names)), rows, between=hand_over))
+            return self._with_model(as_table(("request_id", "time", *map(said, names)), rows, between=hand_over))
         except Exception:  # noqa: BLE001 - whatever a service logs, the other rows are written
             self._lost += len(rows)
             _LOG.exception("%d rows could not be recorded: they are no table", len(rows))
@@ -327,17 +327,17 @@ class Recorder:
     def _completed(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
         """A table with a time, an id and a model in every row, and its ids."""
         now = pa.scalar(self._clock(), TIME)
-        made = filled(table, "time", now, instants)
+        made = storable(filled(table, "time", now, instants))
         if "request_id" not in made.column_names:
             column, ids = fresh_ids(made.num_rows)
             return self._with_model(made.append_column("request_id", column)), ids
-        told = made["request_id"].cast(pa.string())
+        told = in_words(made["request_id"])
         fresh, _ = fresh_ids(made.num_rows) if told.null_count else (told, [])
         made = made.set_column(made.column_names.index("request_id"), "request_id", pc.coalesce(told, fresh))
         return self._with_model(made), made["request_id"].to_pylist()
 
     def _with_model(self, table: pa.Table) -> pa.Table:
-        return filled(table, "model", self._model_value, lambda column: column.cast(pa.string()))
+        return filled(table, "model", self._model_value, in_words)
 
     def _wake(self, waiting: int) -> None:
         if self._thread is None and not self._closed:

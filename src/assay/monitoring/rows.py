@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assay.monitoring.storable import as_text, flat, said, sound
+
 TIME: Final = pa.timestamp("us", tz="UTC")
 _TYPES: Final[Mapping[str, pa.DataType]] = {
     "time": TIME,
@@ -66,20 +68,22 @@ def as_table(
 
 def _plain(values: Sequence[object], kind: pa.DataType | None) -> pa.Array | None:
     try:
-        return pa.array(values, kind)
+        return pa.array(values, kind) if flat(values) else None
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return None
 
 
 def _joined(chunks: Sequence[pa.Array | None]) -> pa.ChunkedArray | None:
-    """The parts of a column as one; None when they are not of one type."""
+    """The parts of a column as one; None when they are not of one type that can be written."""
     read = [one for one in chunks if one is not None]
     types = {one.type for one in read} - {pa.null()}
     if len(read) < len(chunks) or len(types) > 1:
         return None
     # A column without a value has no type of its own; as text it gives way to any other.
     kind = types.pop() if types else pa.string()
-    return pa.chunked_array([pa.nulls(len(one), kind) if pa.types.is_null(one.type) else one for one in read], kind)
+    whole = [pa.nulls(len(one), kind) if pa.types.is_null(one.type) else one for one in read]
+    column = pa.chunked_array(whole, kind)
+    return column if sound(column) else None
 
 
 def together(tables: Sequence[pa.Table]) -> pa.Table:
@@ -90,15 +94,26 @@ def together(tables: Sequence[pa.Table]) -> pa.Table:
         return pa.concat_tables(tables, promote_options="default")
     except (pa.ArrowException, TypeError):
         names = list(dict.fromkeys(name for table in tables for name in table.column_names))
-        rows = [tuple(row.get(name) for name in names) for table in tables for row in table.to_pylist()]
-        return as_table(names, rows)
+        columns = [[value for table in tables for value in _values(table, name)] for name in names]
+        return as_table(names, list(zip(*columns, strict=True)))
+
+
+def _values(table: pa.Table, name: str) -> list[object]:
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    try:
+        return list(table[name].to_pylist())
+    except (pa.ArrowException, ValueError, OverflowError):  # a span of time that no value of Python holds, and so on
+        return list(as_text(table[name]).to_pylist())
 
 
 def column_of(values: Sequence[object], kind: pa.DataType | None = None) -> pa.Array:
     """Values as a column: of the type that is wanted, else of their own, else as text."""
     try:
-        made = pa.array(values, kind)
+        made = pa.array(values, kind) if flat(values) else None
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        made = None
+    if made is None or not sound(made):
         made = _told(values, kind)
     return made.cast(pa.string()) if pa.types.is_null(made.type) else made
 
@@ -109,20 +124,12 @@ def _told(values: Sequence[object], kind: pa.DataType | None) -> pa.Array:
         plain = float if pa.types.is_floating(kind) else str
         with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
             return pa.array([None if value is None else _as(plain, value) for value in values], kind)
-    return pa.array([None if value is None else _text(value) for value in values], pa.string())
-
-
-def _text(value: object) -> str:
-    """What a value calls itself, in letters that can be written."""
-    try:
-        return str(value).encode("utf-8", "replace").decode()
-    except Exception:  # noqa: BLE001 - a service's own class may raise anything; its row is kept all the same
-        return type(value).__name__
+    return pa.array([None if value is None else said(value) for value in values], pa.string())
 
 
 def _as(plain: type[float | str], value: object) -> object:
     try:
-        return float(value) if plain is float and isinstance(value, int | float) else plain(_text(value))
+        return float(value) if plain is float and isinstance(value, int | float) else plain(said(value))
     except ValueError:
         return value
 
