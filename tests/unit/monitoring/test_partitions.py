@@ -1,0 +1,147 @@
+"""A file is whole when it has its name, also after the machine stops; what the disk refuses waits in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assay.monitoring.partitions import LABELS, Label, drop_labels, settle, write_labels, write_whole
+from assay.monitoring.recorder import KEPT, Recorder
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ROWS = pa.table({"x": [1, 2, 3]})
+UNWRITABLE = pa.table({"x": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})  # Parquet has no such type
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "hour=12" / "a.parquet", list[tuple[str, int, bool]]()
+    real = os.fsync
+
+    def watched(fd: int) -> None:
+        place = Path(f"/proc/self/fd/{fd}").readlink()
+        size = os.fstat(fd).st_size if place.is_file() else 0
+        synced.append((place.relative_to(tmp_path).as_posix(), size, path.exists()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_whole(ROWS, path)
+    hidden, folder = ("hour=12/.a.parquet.tmp", path.stat().st_size, False), ("hour=12", 0, True)
+    assert synced == [hidden, folder], "the whole file, then the name"
+
+
+def test_what_cannot_be_written_leaves_the_file_of_before_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_whole(ROWS, path)
+    with pytest.raises(pa.ArrowException):
+        write_whole(UNWRITABLE, path)
+    assert pq.read_table(path).equals(ROWS)
+    assert names(tmp_path) == ["a.parquet"]
+
+
+def test_a_reader_never_meets_a_file_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda _: met.extend(tmp_path.glob("**/[!.]*.parquet")))
+    write_whole(ROWS, tmp_path / "date=2026-03-01" / "a.parquet")
+    assert [path.name for path in met] == ["a.parquet"], "not when its bytes are synced, only when its name is"
+
+
+def labels_kept(folder: Path) -> set[str]:
+    """The requests whose labels lie in the folder, by whichever file."""
+    files = (folder / LABELS).glob("*.labels")
+    return {str(one) for file in files for one in pq.ParquetFile(file).read()["request_id"].to_pylist()}
+
+
+@pytest.mark.parametrize("act", ["settle", "drop"])
+def test_no_label_is_gone_before_those_that_stay_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """Killed at any moment, what waits is in one file or the other."""
+    old, new = Label("old", 1, NOON.replace(day=1)), Label("new", 2, NOON.replace(day=20))
+    if act == "settle":
+        with Recorder(tmp_path, model="ab" * 32) as recorder:
+            recorder.log({"x": 1, "prediction": 1, "request_id": "old"})
+    write_labels(tmp_path, [old, new], "a")
+    real, seen = Path.unlink, list[bool]()
+
+    def watched(self: Path, *, missing_ok: bool = False) -> None:
+        real(self, missing_ok=missing_ok)
+        if self.name.endswith(".labels"):
+            seen.append("new" in labels_kept(tmp_path))
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    if act == "settle":
+        assert (settle(tmp_path).joined, settle(tmp_path).waiting) == (1, 1)
+    else:
+        assert drop_labels(tmp_path, NOON.replace(day=2)) == 1
+    assert seen == [True]
+    assert labels_kept(tmp_path) == {"new"}
+
+
+def test_a_label_as_old_as_the_limit_stays(tmp_path: Path) -> None:
+    write_labels(tmp_path, [Label("a", 1, NOON)], "a")
+    assert drop_labels(tmp_path, NOON) == 0
+    assert labels_kept(tmp_path) == {"a"}
+
+
+def test_labels_wait_in_bounded_memory_too(tmp_path: Path) -> None:
+    folder = tmp_path / "predictions"
+    folder.write_text("a file where the folder should be")
+    recorder = Recorder(folder, model="ab" * 32, flush_rows=1, flush_s=3600)
+    recorder._thread = threading.Thread()  # one that never comes: nobody takes them away
+    for i in range(KEPT + 7):
+        recorder.label(str(i), label=True, at=NOON)
+    assert (len(recorder._labels), recorder.lost) == (KEPT, 7)
+    recorder.flush()
+    assert (len(recorder._labels), recorder.lost) == (KEPT, 7)
+    folder.unlink()
+    recorder.flush()
+    assert labels_kept(folder) == {str(i) for i in range(KEPT)}, "the oldest"
+
+
+def test_who_logs_faster_than_the_disk_writes_waits_for_it(tmp_path: Path) -> None:
+    """With nobody else to write, as when the writing thread hangs on a slow disk, rows do not pile up."""
+    recorder = Recorder(tmp_path, model="ab" * 32, flush_rows=2, flush_s=3600)
+    recorder._thread = threading.Thread()  # one that never comes
+    for i in range(3 * KEPT):
+        recorder.log({"x": i, "prediction": 1, "time": NOON})
+        assert len(recorder._queue) <= 2 * KEPT
+    for start in range(0, 3 * KEPT, KEPT):
+        recorder.log_batch(pa.table({"x": range(start, start + KEPT), "prediction": [1] * KEPT, "time": [NOON] * KEPT}))
+        assert recorder._table_rows + len(recorder._queue) <= 2 * KEPT
+    written = sum(pq.ParquetFile(path).metadata.num_rows for path in tmp_path.glob("**/*.parquet"))
+    assert written >= 4 * KEPT
+    assert recorder.lost == 0
+
+
+def test_rows_tried_twice_are_there_once_by_their_name(tmp_path: Path) -> None:
+    """The disk took the file and then refused its folder: the second try puts the same rows under the same name."""
+    recorder = Recorder(tmp_path, model="ab" * 32)
+    recorder.log({"x": 1, "prediction": 1, "time": NOON})
+    refuse = [True]
+    real = os.fsync
+
+    def refusing(fd: int) -> None:
+        if refuse and Path(f"/proc/self/fd/{fd}").readlink().is_dir():
+            refuse.clear()
+            raise OSError(5, "Input/output error")
+        real(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", refusing)
+        recorder.flush()
+    (first,) = tmp_path.glob("**/*.parquet")
+    recorder.close()
+    assert [*tmp_path.glob("**/*.parquet")] == [first]
+    assert pq.ParquetFile(first).metadata.num_rows == 1
