@@ -136,3 +136,24 @@ def test_no_window_varies_more_than_if_all_its_rows_were_one() -> None:
     events = np.where(np.arange(12)[:, None] % 2 == 0, 30.0, 0.0) * np.ones((12, 3))
     learned = learn(events, np.full((12, 3), 30.0))
     assert learned.design.max() < 30 * 4  # a window's rows x what persists and is measured on few windows
+
+
+@pytest.mark.parametrize(("elsewhere", "taken", "groups"), [(7.0, 7.0, 9 / 7 + 1), (1e9, 500.0, 2.0), (0.2, 1.0, 13.0)])
+def test_what_is_rare_borrows_how_its_column_varies_and_what_is_known_does_not(
+    elsewhere: float, taken: float, groups: float
+) -> None:
+    """At most as if all rows of a window were one, and never less than rows that do not depend on each other."""
+    rng = np.random.default_rng(16)
+    often = rng.binomial(500, expit(logit(0.1) + 0.3 * rng.normal(size=40))).astype(float)
+    rare, rows = np.zeros(40), np.full((40, 3), 500.0)
+    rare[[3, 20]] = [9.0, 4.0]
+    events = np.column_stack([often, rare, 500 - rare])
+    known = learn(events, rows)
+    assert known.known.tolist() == [True, False, False]
+    borrowed = known.borrow(elsewhere, events, rows)
+    assert borrowed.design.tolist() == [known.design[0], taken, taken]
+    assert (borrowed.share == known.share).all()
+    assert (borrowed.events == known.events).all()
+    assert borrowed.clusters[0, 1] == pytest.approx(groups)
+    assert borrowed.clusters[1, 2] == borrowed.clusters[0, 1]
+    assert borrowed.clusters[2] == pytest.approx(20_000 / borrowed.design)

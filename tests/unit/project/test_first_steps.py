@@ -18,7 +18,7 @@ from tests.unit.cli.prompt import NOW, clock_from, typed
 from assay.diagnosis.case import Case
 from assay.diagnosis.diagnose import diagnose
 from assay.diagnosis.verdict import Diagnosis
-from assay.errors import TableError, VerificationError
+from assay.errors import AssayError, TableError, VerificationError
 from assay.project import integrity
 from assay.project.baselines import learn_baseline
 from assay.project.checks import last
@@ -52,6 +52,7 @@ def test_a_model_that_was_never_signed_is_not_called_tampered_with(tmp_path: Pat
 
 def test_verifying_what_was_never_signed_is_refused_and_pages_nobody(tmp_path: Path) -> None:
     small = build(tmp_path)
+    small.project.log.append("model.signed", "ham", {"version": 1}, actor="mlops", now=TODAY)  # is another one
     for _ in range(2):  # the first look leaves nothing behind that would make the second one an alarm
         with pytest.raises(VerificationError, match=r"it was never signed: assay sign spam --key KEY"):
             integrity.verify_model(small.project, "spam", now=TODAY)
@@ -73,6 +74,27 @@ def test_a_signature_that_was_taken_away_is_told(tmp_path: Path, signed: Callabl
         integrity.verify_model(small.project, "spam", now=TODAY)
     assert "never signed" not in caught.value.message
     assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
+
+
+def test_a_signature_that_is_there_and_cannot_be_read_is_told(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    (small.model / "model.sig").mkdir()
+    with pytest.raises(VerificationError) as caught:
+        integrity.verify_model(small.project, "spam", now=TODAY)
+    assert "never signed" not in caught.value.message
+    assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
+
+
+def test_a_model_that_cannot_be_looked_at_is_no_longer_known_to_be_good(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    small.sign()
+    integrity.verify_model(small.project, "spam", now=TODAY)
+    shutil.rmtree(small.model)
+    with pytest.raises(AssayError) as caught:
+        integrity.verify_model(small.project, "spam", now=TODAY + DAY)
+    assert not isinstance(caught.value, VerificationError), "there is nothing that could be refused"
+    found = last(small.project.state, "spam", {"bytes": DAY})["bytes"]
+    assert (found.outcome, found.time) == ("unknown", TODAY + DAY)
 
 
 def test_a_reference_that_calls_its_time_otherwise_is_named_with_its_columns(tmp_path: Path) -> None:
