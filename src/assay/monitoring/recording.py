@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import ParamSpec, Protocol, TypeVar, cast
+from typing import ParamSpec, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,16 @@ class Recording(Protocol):
     def miss(self, why: Exception) -> None:
         """A call that cannot be recorded: counted, and told once."""
         ...
+
+
+class _Future(Protocol):
+    """An answer that another thread or task gives: of asyncio, of concurrent.futures, or like them."""
+
+    def add_done_callback(self, callback: Callable[[_Future], object], /) -> object: ...
+
+    def exception(self) -> BaseException | None: ...
+
+    def result(self) -> object: ...
 
 
 def last_request_ids() -> tuple[str, ...]:
@@ -86,22 +96,17 @@ def recorded(
     request_id: str | None = None,
 ) -> Callable[P, R]:
     """A function that answers as this one does, and records what it is asked and answers; see `Recorder.recorded`."""
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    runs = _run_by(function)
+    if inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs):
         raise ValueError("a function that yields its answer bit by bit cannot be recorded: record the whole answer")
     call = _Call(function, recorder, inputs, classes, request_id)
 
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(runs):
 
         @functools.wraps(function)
         async def awaited(*args: P.args, **kwargs: P.kwargs) -> object:
             asked, began = call.asked(args, kwargs), time.perf_counter()
-            try:
-                answer = await function(*args, **kwargs)
-            except BaseException as err:
-                call.failed(asked, err, time.perf_counter() - began)
-                raise
-            call.answered(asked, answer, time.perf_counter() - began)
-            return answer
+            return await call.awaited(asked, cast("Awaitable[object]", function(*args, **kwargs)), began)
 
         return cast("Callable[P, R]", awaited)
 
@@ -113,10 +118,26 @@ def recorded(
         except BaseException as err:
             call.failed(asked, err, time.perf_counter() - began)
             raise
-        call.answered(asked, answer, time.perf_counter() - began)
+        if inspect.iscoroutine(answer):
+            return cast("R", call.awaited(asked, answer, began))
+        if _comes_later(answer):
+            answer.add_done_callback(lambda done: call.done(asked, done, began))
+        else:
+            call.answered(asked, answer, time.perf_counter() - began)
         return answer
 
     return called
+
+
+def _comes_later(answer: object) -> TypeGuard[_Future]:
+    return callable(getattr(answer, "add_done_callback", None))
+
+
+def _run_by(function: Callable[..., object]) -> Callable[..., object]:
+    """What runs when this is called: the function of a partial, the method of an object that is called like one."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 class _Asked:
@@ -149,6 +170,10 @@ class _Call:
         self._classes = classes
         self._request_id = request_id
         self._owner = getattr(function, "__self__", None)
+        # What a partial was given before is no request's.
+        self._preset = frozenset(function.keywords) if isinstance(function, functools.partial) else frozenset[str]()
+        parameters = self._signature.parameters.values()
+        self._others = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), "")
 
     def asked(self, args: Sequence[object], kwargs: Mapping[str, object]) -> _Asked | None:
         """Copy what the function is asked; None when it cannot be read."""
@@ -157,19 +182,45 @@ class _Call:
         except TypeError:
             return None  # the function will say so
         try:
+            given = set(bound.arguments)
             bound.apply_defaults()
-            told = dict(bound.arguments)
+            told = {name: value for name, value in bound.arguments.items() if name in given or name not in self._preset}
             owner = self._owner
             if next(iter(told), None) in _SELF:
                 owner = told.pop(next(iter(told)))
-            given = told.pop(self._request_id, None) if self._request_id else None
-            ids = None if given is None else _answers(given)
+            said = told.pop(self._request_id, None) if self._request_id else None
+            ids = None if said is None else _answers(said)
             classes = self._classes if self._classes is not None else getattr(owner, "classes_", None)
-            value = _copied(next(iter(told.values()))) if len(told) == 1 else {k: _copied(v) for k, v in told.items()}
+            if len(told) == 1:
+                value = _copied(next(iter(told.values())))
+            else:
+                told |= told.pop(self._others, {})
+                value = {name: _copied(one) for name, one in told.items()}
         except Exception as err:  # noqa: BLE001 - the service comes first
             self._recorder.miss(err)
             return None
         return _Asked(value, ids, classes)
+
+    async def awaited(self, asked: _Asked | None, answer: Awaitable[object], began: float) -> object:
+        """Wait for an answer, and record it."""
+        try:
+            found = await answer
+        except BaseException as err:
+            self.failed(asked, err, time.perf_counter() - began)
+            raise
+        self.answered(asked, found, time.perf_counter() - began)
+        return found
+
+    def done(self, asked: _Asked | None, answer: _Future, began: float) -> None:
+        """Record what another thread or task has answered."""
+        try:
+            error = answer.exception()
+        except BaseException as err:  # noqa: BLE001 - it was cancelled, and each kind of future says so in its own way
+            error = err
+        if error is not None:
+            self.failed(asked, error, time.perf_counter() - began)
+        else:
+            self.answered(asked, answer.result(), time.perf_counter() - began)
 
     def answered(self, asked: _Asked | None, answer: object, taken: float) -> None:
         """Record a call that answered."""
@@ -259,6 +310,10 @@ def _named(rows: Sequence[tuple[object, ...]], names: Sequence[str] | None) -> p
 
 def _read_answer(answer: object, classes: Sequence[object] | None) -> tuple[list[object], list[object] | None]:
     """Predictions, and confidences where there are any; probabilities of classes give both."""
+    if isinstance(answer, Iterator | AsyncIterator | Awaitable):
+        raise TableError(
+            f"a {type(answer).__name__} is not an answer yet: record the function that makes the whole of it"
+        )
     if isinstance(answer, Prediction):
         return answer.labels.tolist(), None if answer.confidence is None else answer.confidence.tolist()
     for name in ("to_numpy", "numpy"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,54 @@ def test_methods_and_coroutines_are_recorded_and_keep_their_names(tmp_path: Path
     assert sorted(latency["latency_s"])[1] >= 0.02
 
 
+def test_what_answers_later_is_recorded_when_it_has(tmp_path: Path) -> None:
+    class Served:
+        async def __call__(self, x: object) -> list[str]:
+            del x
+            await asyncio.sleep(0.02)
+            return ["spam"]
+
+    served = Served()
+
+    def hand_on(x: object) -> Awaitable[object]:
+        return served(x)
+
+    with ThreadPoolExecutor(1) as pool, Recorder(tmp_path, model=ROOT) as recorder:
+        assert asyncio.run(_got(recorder.recorded(served), [[1]])) == ["spam"]
+        assert asyncio.run(_got(recorder.recorded(hand_on), [[2]])) == ["spam"]
+        assert recorder.recorded(lambda x: pool.submit(lambda: ["ham" for _ in x]))([[3]]).result() == ["ham"]
+        failing = recorder.recorded(lambda x: pool.submit(lambda: 1 / len(x[9:])))([[4]])
+        assert isinstance(failing.exception(), ZeroDivisionError)
+
+        async def in_a_task() -> list[str]:
+            return await recorder.recorded(lambda x: asyncio.ensure_future(served(x)))([[5]])
+
+        assert asyncio.run(in_a_task()) == ["spam"]
+    assert recorder.missed == 0
+    said = {row["x0"]: row.get("prediction", row.get("error")) for row in rows(tmp_path)}
+    assert said == {1: "spam", 2: "spam", 3: "ham", 4: "ZeroDivisionError", 5: "spam"}
+    latency = DuckDb().rows(Source((str(tmp_path / "**" / "*.parquet"),)), columns=["latency_s", "x0"]).to_pylist()
+    assert all(row["latency_s"] >= 0.02 for row in latency if row["x0"] in {1, 2, 5})
+
+
+async def _got(function: Callable[[object], Awaitable[object]], x: object) -> object:
+    return await function(x)
+
+
+def test_what_a_partial_was_given_before_is_no_input_and_keywords_are_columns(tmp_path: Path) -> None:
+    def predict(model: object, x: int, *, limit: float = 0.5, **more: object) -> str:
+        del model, limit, more
+        return f"{x}"
+
+    with Recorder(tmp_path, model=ROOT) as recorder:
+        recorder.recorded(partial(predict, object(), limit=0.25))(x=4, income=7)
+        recorder.recorded(partial(predict, object(), limit=0.25))(x=5, limit=0.75)
+    assert rows(tmp_path) == [
+        {"x": 4, "income": 7, "prediction": "4"},
+        {"x": 5, "limit": 0.75, "prediction": "5"},
+    ]
+
+
 class BoomError(Exception):
     """A model's own."""
 
@@ -214,8 +264,14 @@ def test_ids_of_a_parameter_are_the_requests_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "predict",
-    [lambda x: [1, 2, 3], lambda x: None, lambda x: object(), lambda x: np.zeros((2, 2, 2))],  # noqa: ARG005 - models
-    ids=["too many", "none", "no answer", "three dimensions"],
+    [
+        lambda x: [1, 2, 3],  # noqa: ARG005 - models
+        lambda x: None,  # noqa: ARG005
+        lambda x: object(),  # noqa: ARG005
+        lambda x: np.zeros((2, 2, 2)),  # noqa: ARG005
+        lambda x: (one for one in x),
+    ],
+    ids=["too many", "none", "no answer", "three dimensions", "bit by bit"],
 )
 def test_what_cannot_be_read_is_counted_and_told_once(
     tmp_path: Path, predict: Callable[[object], object], caplog: pytest.LogCaptureFixture
@@ -235,8 +291,13 @@ def test_what_can_never_be_recorded_is_refused_where_it_is_decorated(tmp_path: P
     def yields(x: object) -> Iterator[object]:
         yield x
 
-    with pytest.raises(ValueError, match="bit by bit"):
-        recorder.recorded(yields)
+    class Yields:
+        def __call__(self, x: object) -> Iterator[object]:
+            yield x
+
+    for bit_by_bit in (yields, partial(yields), Yields()):
+        with pytest.raises(ValueError, match="bit by bit"):
+            recorder.recorded(bit_by_bit)
     with pytest.raises(ValueError, match="no parameter 'ids'"):
         recorder.recorded(warm, request_id="ids")
     with pytest.raises(TableError, match="confidence"):
