@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.unit.monitoring.streams import START, requests, written
 
 from assay.engines.duckdb import DuckDb
 from assay.errors import TableError
+from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.windows import Counted, count
@@ -22,7 +24,14 @@ DAYS = 15
 LIVE = START + timedelta(days=DAYS)
 NOW = LIVE + timedelta(days=3)
 SCHEMA = PredictionSchema(
-    time="ts", prediction="pred", confidence="p", label="y", label_time="came", request_id="id", slices=("region",)
+    time="ts",
+    prediction="pred",
+    confidence="p",
+    latency_s="lat",
+    label="y",
+    label_time="came",
+    request_id="id",
+    slices=("region",),
 )
 
 
@@ -80,6 +89,14 @@ TABLES: dict[str, tuple[Callable[[pa.Table], pa.Table], str, str]] = {
     "NaN": (lambda t: put(t, "temperature", lambda x: [float("nan"), *x[1:]]), "column.nan", "temperature"),
     "infinite": (lambda t: put(t, "temperature", lambda x: [float("-inf"), *x[1:]]), "column.infinite", "temperature"),
     "infinite confidence": (lambda t: put(t, "p", lambda x: [float("inf"), *x[1:]]), "column.infinite", "p"),
+    "confidence above 1": (lambda t: put(t, "p", lambda x: [1.2, *x[1:]]), "confidence.outside", "p"),
+    "confidence below 0": (lambda t: put(t, "p", lambda x: [-0.2, *x[1:]]), "confidence.outside", "p"),
+    "confidence NaN": (lambda t: put(t, "p", lambda x: [float("nan"), *x[1:]]), "column.nan", "p"),
+    "confidence null": (lambda t: put(t, "p", lambda x: [None, *x[1:]]), "confidence.missing", "p"),
+    "negative latency": (lambda t: put(t, "lat", lambda x: [-0.001, *x[1:]]), "latency.negative", "lat"),
+    "latency NaN": (lambda t: put(t, "lat", lambda x: [float("nan"), *x[1:]]), "column.nan", "lat"),
+    "latency null": (lambda t: put(t, "lat", lambda x: [None, *x[1:]]), "latency.missing", "lat"),
+    "new column": (lambda t: t.append_column("gust", t["temperature"]), "column.new", "gust"),
     "clock back": (lambda t: put(t, "ts", lambda x: [*x[:9], x[2], *x[10:]]), "time.backwards", "ts"),
     "no time": (lambda t: put(t, "ts", lambda x: [None, *x[1:]]), "time.unreadable", "ts"),
     "future": (lambda t: put(t, "ts", lambda x: [*x[:-1], NOW + timedelta(days=9)]), "time.future", "ts"),
@@ -112,6 +129,75 @@ def test_what_is_odd_is_named_and_no_row_is_dropped(baseline: Baseline, tmp_path
         for spec in baseline.specs:
             if spec.name.endswith(":null") and window.rows and spec.family == "inputs":
                 assert sum(window.counts[spec.name]) == window.rows
+
+
+def found_of(counted: Counted, rule: str) -> Finding:
+    (finding,) = [one for one in counted.findings if one.rule == rule]
+    return finding
+
+
+def bins_of(counted: Counted, signal: str) -> list[tuple[int, ...]]:
+    return [window.counts[signal] for window in counted.windows]
+
+
+def test_impossible_values_are_counted_where_they_were_and_told_with_their_windows(
+    baseline: Baseline, tmp_path: Path
+) -> None:
+    good = stream(3, start=LIVE, seed=1)
+    places = [0, 1, 250]  # of two windows of 200 rows
+
+    def with_values(column: str, value: float) -> pa.Table:
+        return put(good, column, lambda x: [value if i in places else v for i, v in enumerate(x)])
+
+    high = judge(baseline, with_values("p", 7.5), tmp_path)
+    said = found_of(high, "confidence.outside")
+    assert (said.severity, dict(said.numbers)) == (Severity.WARNING, {"rows": 3, "windows": 2})
+    assert "in 2 windows, the first is the window of 2026-01-20" in said.detail
+    assert "highest bin" in said.detail
+    assert bins_of(high, "confidence") == bins_of(judge(baseline, with_values("p", 1 + 1e-7), tmp_path), "confidence")
+    low = judge(baseline, with_values("p", -7.5), tmp_path)
+    assert "lowest bin" in found_of(low, "confidence.outside").detail
+    assert bins_of(low, "confidence") == bins_of(judge(baseline, with_values("p", 0.0), tmp_path), "confidence")
+    back = judge(baseline, with_values("lat", -3.0), tmp_path)
+    assert found_of(back, "latency.negative").severity is Severity.WARNING
+    assert back.windows == judge(baseline, with_values("lat", 0.0), tmp_path).windows
+    assert "7.5" not in said.detail  # never a record's value
+
+
+def test_a_column_of_impossible_values_is_an_error_and_rounding_is_none(baseline: Baseline, tmp_path: Path) -> None:
+    good = stream(3, start=LIVE, seed=1)
+    percent = judge(baseline, put(good, "p", lambda x: [100 * float(str(v)) for v in x]), tmp_path)
+    assert found_of(percent, "confidence.outside").severity is Severity.ERROR
+    rounded = judge(baseline, put(good, "p", lambda x: [1 + 2**-23] * len(x)), tmp_path)
+    assert "confidence.outside" not in {one.rule for one in rounded.findings}
+
+
+def test_impossible_values_of_the_reference_are_told_by_its_baseline(tmp_path: Path) -> None:
+    table = put(stream(DAYS), "p", lambda x: [100 * float(str(v)) for v in x])
+    table = put(table, "lat", lambda x: [-1.0, *x[1:]])
+    learned = Baseline.learn(ENGINE, written(table, tmp_path / "r.parquet"), SCHEMA, window="1d", now=LIVE)
+    severities = {one.rule: one.severity for one in learned.findings}
+    assert severities["confidence.outside"] is Severity.ERROR
+    assert severities["latency.negative"] is Severity.WARNING
+    assert "confidence" not in {spec.name for spec in learned.specs}  # and yet it is told
+
+
+def test_new_columns_are_named_once_and_declared_inputs_stay_the_only_ones(baseline: Baseline, tmp_path: Path) -> None:
+    good = stream(3, start=LIVE, seed=1)
+    more = good.append_column("gust", good["temperature"]).append_column("rain", good["hours"])
+    said = found_of(judge(baseline, more, tmp_path), "column.new")
+    assert (said.severity, said.subject, dict(said.numbers)) == (Severity.INFO, "columns", {"columns": 2})
+    assert "'gust', 'rain'" in said.detail
+    few = replace(SCHEMA, features=("temperature", "region"))
+    source = written(stream(DAYS), tmp_path / "reference.parquet")
+    told = Baseline.learn(ENGINE, source, few, window="1d", now=LIVE)
+    live = written(more, tmp_path / "live.parquet")
+    options = {"window": "1d", "now": NOW, "families": told.families, "live": True, "since": LIVE}
+    found = count(ENGINE, live, few, told.specs, **options)  # type: ignore[arg-type]  # one dictionary of options
+    assert "column.new" not in {one.rule for one in found.findings}
+    unknown = {name: kind for name, kind in told.families.items() if name != "lat"}  # a role that it does not know
+    found = count(ENGINE, live, few, told.specs, **options | {"families": unknown})  # type: ignore[arg-type]  # the same
+    assert found_of(found, "column.new").subject == "lat"
 
 
 def test_without_a_time_column_nothing_is_claimed(baseline: Baseline, tmp_path: Path) -> None:

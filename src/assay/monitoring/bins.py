@@ -28,7 +28,7 @@ def edges_of(profile: Profile, *, low: float = -math.inf, high: float = math.inf
     below = min(math.nextafter(profile.least, -math.inf), profile.least if abs(profile.least) > _TINY else -_TINY)
     inner = {*profile.quantiles[: BINS - 1], profile.most}
     edges = {edge + 0.0 for edge in inner if low <= edge <= high and math.isfinite(edge)}
-    if below >= low and math.isfinite(below):
+    if low <= below <= high and math.isfinite(below):
         edges.add(below)
     return tuple(sorted(edges))
 

@@ -18,7 +18,7 @@ from assay.errors import BaselineError, ConfigError
 from assay.findings import Finding, Severity
 from assay.inference.natural import CLAIMABLE, COMFORTABLE, LEARNABLE
 from assay.monitoring.alarms import Alarm
-from assay.monitoring.clock import DAY, span_of
+from assay.monitoring.clock import DAY, span_of, spoken
 from assay.monitoring.course import Course
 from assay.monitoring.discovery import SPEC, searched
 from assay.monitoring.estimate import Calibration
@@ -216,10 +216,9 @@ def _about_baseline(reference: Reference) -> tuple[Finding, ...]:
 def _about_budget(budget: Budget, span: timedelta) -> tuple[Finding, ...]:
     if budget.false_alarm_every >= span * FEWEST_WINDOWS:
         return ()
-    days, wanted = span / DAY, budget.false_alarm_every / DAY
     detail = (
-        f"a window lasts {days:.1f} days and the budget is one false alarm in {wanted:.1f}: one in "
-        f"{FEWEST_WINDOWS:g} windows is used"
+        f"a window lasts {spoken(span)} and the budget is one false alarm in {spoken(budget.false_alarm_every)}: one "
+        f"in {FEWEST_WINDOWS:g} windows is used"
     )
     return (Finding("monitor.budget-raised", "budget", Severity.INFO, detail),)
 

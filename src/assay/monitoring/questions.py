@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from assay.engines.base import (
     MISSING,
@@ -33,6 +36,17 @@ from assay.monitoring.signals import SignalSpec
 ABSENT = frozenset({MISSING, NOT_A_NUMBER, UNREADABLE})
 """Codes of rows that have no usable value: they are nulls of their feature."""
 
+Beyond = Literal["null", "below", "above"]
+"""What of a role's value nobody judges as such: that it is missing, or that it lies where none can lie."""
+
+ROUNDED: Final = 1e-6
+"""So far a probability may lie beyond 0 and 1: a softmax of 32 bits that sums to 1.0000001 is no fault."""
+POSSIBLE: Final[Mapping[str, tuple[float, float]]] = {
+    "confidence": (-ROUNDED, 1 + ROUNDED),
+    "latency_s": (-1e-300, math.inf),
+}
+"""By role, what its values are above, and at most: outside of that none can be right."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -44,6 +58,8 @@ class Asked:
         columns: The columns the question needs besides the time.
         wanted: What a value that cannot be read is not, for a person; empty where that is no fault.
         within: All codes but the last of the only rows it is about; None where other codes may be.
+        role: Which role its column plays, where its nulls are in no signal; else empty.
+        beyond: Codes of values that are missing where nothing else tells it, or that are impossible.
     """
 
     question: Question
@@ -51,12 +67,15 @@ class Asked:
     columns: tuple[str, ...]
     wanted: str = "numbers"
     within: tuple[int, ...] | None = None
+    role: str = ""
+    beyond: Mapping[int, Beyond] = field(default_factory=dict)
 
 
 def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Asked]:
     """The questions of all signals by name, but for ``volume``, which is told by the windows themselves.
 
-    Signals about one column share one question: it is counted once.
+    Signals about one column share one question: it is counted once. Confidence and latency are asked as well whether
+    they are possible: one of their signals asks it, else a question of its own, which is in no signal.
 
     Args:
         specs: The signals of a baseline.
@@ -70,7 +89,41 @@ def ask(specs: Sequence[SignalSpec], schema: PredictionSchema) -> dict[str, Aske
         if spec.family in {"classes", "slices"} and spec.kind != "cells":
             for column, value in _part(spec):
                 listed[column].append(value)
-    return {spec.name: _ask(spec, schema, listed) for spec in specs if spec.kind != "volume"}
+    found = {spec.name: _ask(spec, schema, listed) for spec in specs if spec.kind != "volume"}
+    for role in POSSIBLE:
+        column = getattr(schema, role)
+        if column is not None:
+            named = (spec for spec in specs if spec.name == role or spec.name.startswith(f"{role}:"))
+            mine = [spec for spec in named if spec.column == column and spec.edges]
+            found |= {spec.name: replace(found[spec.name], role=role) for spec in mine}
+            name, edges = (mine[0].name, mine[0].edges) if mine else (f"{role}:possible", ())
+            found[name] = _possible(name, role, column, found.get(name), edges)
+    return found
+
+
+def _possible(name: str, role: str, column: str, asked: Asked | None, edges: tuple[float, ...]) -> Asked:
+    """A question about a role's number that also tells what cannot be right, with the same bins as before.
+
+    Args:
+        name: Of the question.
+        role: ``confidence`` or ``latency_s``.
+        column: Its column.
+        asked: The question of a signal; None for none.
+        edges: Where its bins end.
+    """
+    low, high = POSSIBLE[role]
+    ends = tuple(sorted({*edges, *(end for end in (low, high) if math.isfinite(end))}))
+    before = [bisect_left(edges, end) for end in ends] + [len(edges)]
+    beyond: dict[int, Beyond] = {MISSING: "null"}
+    beyond |= {code: "below" for code, end in enumerate(ends) if end <= low}
+    beyond |= {code + 1: "above" for code, end in enumerate(ends) if end >= high}
+
+    def bin_of(codes: tuple[int, ...]) -> int | None:
+        if asked is None:
+            return None
+        return asked.bin_of((before[codes[0]] if codes[0] >= 0 else codes[0],))
+
+    return Asked(Question(name, (Bins(Number(column), ends),)), bin_of, (column,), role=role, beyond=beyond)
 
 
 def _part(spec: SignalSpec) -> tuple[tuple[str, str], ...]:

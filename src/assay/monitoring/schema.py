@@ -23,6 +23,8 @@ ROLES = (
     "client",
     "query",
 )
+WATCHED = ("prediction", "confidence", "latency_s", "error", "label")
+"""Roles that signals are about; of the others nothing is learned."""
 MOST_SEARCHED = 8
 """Columns that slices are searched along: 56 groups of three, each counted in every window."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
 from assay.engines.base import (
     NEGATIVE_INFINITY,
@@ -15,8 +18,9 @@ from assay.engines.base import (
     Tally,
 )
 from assay.findings import Finding, Severity
-from assay.monitoring.questions import Asked
-from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.clock import readable
+from assay.monitoring.questions import Asked, Beyond
+from assay.monitoring.schema import WATCHED, PredictionSchema
 from assay.monitoring.settled import Odd
 from assay.monitoring.signals import SignalSpec, WindowCounts
 
@@ -24,7 +28,7 @@ NEARLY_ORDERED = 0.01
 """Up to this share of steps back, a file is one that was written in time order by a clock that went back."""
 
 NAMED = 20
-"""So many empty windows are named one by one."""
+"""So many empty windows are named one by one, and so many new columns."""
 
 _NUMERIC = frozenset({"integer", "number", "boolean"})
 
@@ -53,7 +57,24 @@ def about_columns(
         if now != family and not {now, family} <= _NUMERIC:
             detail = f"column {column!r} holds {now} values, the baseline's are {family}: it is read as far as it goes"
             found[column] = Finding("column.retyped", column, Severity.ERROR, detail)
-    return tuple(found.values())
+    return (*found.values(), *_about_new(schema, columns, families))
+
+
+def _about_new(
+    schema: PredictionSchema, columns: Mapping[str, ColumnFamily], families: Mapping[str, ColumnFamily]
+) -> Iterator[Finding]:
+    """Inputs, and columns with a role that a signal tells of, that there are now and were not in the baseline's table.
+
+    Where the features are declared, other columns are none, on purpose.
+    """
+    roles = schema.roles()
+    wanted = [*(roles[role] for role in WATCHED if role in roles), *schema.features_of(columns)]
+    new = [column for column in dict.fromkeys(wanted) if column in columns and column not in families]
+    if new:
+        named = ", ".join(map(repr, new[:NAMED])) + (f" and {len(new) - NAMED} more" if len(new) > NAMED else "")
+        detail = f"new since the baseline, and watched only when one is learned from rows that have it: {named}"
+        subject = new[0] if len(new) == 1 else "columns"
+        yield Finding("column.new", subject, Severity.INFO, detail, {"columns": len(new)})
 
 
 def about_rows(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]:
@@ -111,14 +132,19 @@ def _about_order(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]
 
 
 def about_windows(
-    windows: Sequence[WindowCounts], outside: tuple[int, int], odd: Odd, asked: Mapping[str, Asked], *, live: bool
+    windows: Sequence[WindowCounts],
+    outside: tuple[int, int],
+    odd: Sequence[tuple[WindowCounts, Odd]],
+    asked: Mapping[str, Asked],
+    *,
+    live: bool,
 ) -> tuple[Finding, ...]:
-    """Windows without rows, rows outside the windows, and values that are there but no finite number.
+    """Windows without rows, rows outside the windows, and values that are missing, no finite number, or impossible.
 
     Args:
         windows: The windows.
         outside: Rows before and after them.
-        odd: Values that are no finite number, by question.
+        odd: Odd values of each window that was looked at, by question.
         asked: What was asked.
         live: Whether rows still come.
     """
@@ -145,7 +171,7 @@ def about_windows(
 
 
 def odd_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Odd, ...]:
-    """Values that are there and no finite number, by window and question."""
+    """Values that are missing where no signal tells it, no finite number, or impossible, by window and question."""
     found: list[dict[str, Mapping[int, int]]] = [{} for _ in tally.windows]
     known: dict[int, Mapping[int, Mapping[int, int]]] = {}
     for name, one in asked.items():
@@ -155,7 +181,7 @@ def odd_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Odd, ...]:
         if id(answer) not in known:
             told: dict[int, dict[int, int]] = defaultdict(dict)
             for (place, code), rows in answer.items():
-                if code in _KINDS:
+                if code in _KINDS or code in one.beyond:
                     told[place][code] = rows
             known[id(answer)] = told
         for place, codes in known[id(answer)].items():
@@ -163,28 +189,88 @@ def odd_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Odd, ...]:
     return tuple(found)
 
 
-_KINDS: dict[int, tuple[str, Severity, str]] = {
-    NOT_A_NUMBER: ("column.nan", Severity.INFO, "NaN: they count as null"),
-    NEGATIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
-    POSITIVE_INFINITY: ("column.infinite", Severity.WARNING, "infinite: they are in the outer bins"),
-    UNREADABLE: ("column.unreadable", Severity.ERROR, "no {}: they count as null"),
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is odd about values, and what became of them.
+
+    Attributes:
+        rule: Of the finding.
+        severity: Of it.
+        said: Behind "12 values of 'x' are".
+    """
+
+    rule: str
+    severity: Severity
+    said: str
+
+
+_INFINITE: Final = _Kind("column.infinite", Severity.WARNING, "infinite: they are in the outer bins")
+_KINDS: Final[Mapping[int, _Kind]] = {
+    NOT_A_NUMBER: _Kind("column.nan", Severity.INFO, "NaN: they count as null"),
+    NEGATIVE_INFINITY: _INFINITE,
+    POSITIVE_INFINITY: _INFINITE,
+    UNREADABLE: _Kind("column.unreadable", Severity.ERROR, "no {}: they count as null"),
 }
+_UNJUDGED: Final = _Kind("column.nan", Severity.WARNING, "NaN: they count as null, and no signal tells of it")
+_BEYOND: Final[Mapping[tuple[str, Beyond], _Kind]] = {
+    ("confidence", "null"): _Kind("confidence.missing", Severity.INFO, "null: their rows say nothing about confidence"),
+    ("confidence", "below"): _Kind(
+        "confidence.outside", Severity.WARNING, "below 0, and no probabilities: they are counted in the lowest bin"
+    ),
+    ("confidence", "above"): _Kind(
+        "confidence.outside", Severity.WARNING, "above 1, and no probabilities: they are counted in the highest bin"
+    ),
+    ("latency_s", "null"): _Kind("latency.missing", Severity.INFO, "null: their rows say nothing about latency"),
+    ("latency_s", "below"): _Kind(
+        "latency.negative", Severity.WARNING, "below 0 seconds, as when a clock went back: they are counted as quick"
+    ),
+}
+"""By role; from values of which most are impossible nothing can be told, and it is an error."""
+_IMPOSSIBLE: Final = frozenset({"confidence.outside", "latency.negative"})
+_MISSING: Final = frozenset({"confidence.missing", "latency.missing"})
 
 
-def _about_values(odd: Odd, asked: Mapping[str, Asked]) -> tuple[Finding, ...]:
-    rows: dict[tuple[str, str, Severity, str], dict[int, int]] = {}
-    for name, told in odd.items():
-        one = asked[name]
-        for code in told:
-            rule, severity, said = _KINDS[code]
-            if code == UNREADABLE and not one.wanted:
-                continue
-            said = said.format(one.wanted)
-            # Several signals ask about one column; each is told the same rows.
-            rows.setdefault((one.columns[0], rule, severity, said), {})[code] = told[code]
-    return tuple(
-        Finding(
-            rule, column, severity, f"{sum(n.values()):,} values of {column!r} are {said}", {"rows": sum(n.values())}
+def _about_values(odd: Sequence[tuple[WindowCounts, Odd]], asked: Mapping[str, Asked]) -> Iterator[Finding]:
+    found: dict[tuple[str, _Kind], dict[tuple[int, int], int]] = defaultdict(dict)
+    for place, (_, values) in enumerate(odd):
+        for name, codes in values.items():
+            one = asked[name]
+            for code, rows in codes.items():
+                kind = _kind(one, code)
+                if kind is not None:  # several signals ask about one column; each is told the same rows
+                    found[one.columns[0], kind][place, code] = rows
+    rows_in_all = sum(window.rows for window, _ in odd)
+    for (column, kind), told in sorted(found.items(), key=lambda item: (item[0][0], item[0][1].rule, item[0][1].said)):
+        rows, places = sum(told.values()), sorted({place for place, _ in told})
+        if kind.rule in _MISSING and rows == rows_in_all:
+            continue  # told of the column
+        most = kind.rule in _IMPOSSIBLE and 2 * rows > rows_in_all
+        asks = "; these are most rows: is it the right column?" if most else ""
+        where = _where([odd[place][0] for place in places])
+        yield Finding(
+            kind.rule,
+            column,
+            Severity.ERROR if most else kind.severity,
+            f"{rows:,} values of {column!r} ({where}) are {kind.said}{asks}",
+            {"rows": rows, "windows": len(places)},
         )
-        for (column, rule, severity, said), n in sorted(rows.items())
-    )
+
+
+def _where(windows: Sequence[WindowCounts]) -> str:
+    first = f"the window of {readable(windows[0].start)}"
+    return f"in {first}" if len(windows) == 1 else f"in {len(windows)} windows, the first is {first}"
+
+
+def _kind(asked: Asked, code: int) -> _Kind | None:
+    """What is odd about values of this code; None where nothing is."""
+    if code in asked.beyond:
+        return _BEYOND[asked.role, asked.beyond[code]]
+    if code == UNREADABLE:
+        return _unreadable(asked.wanted) if asked.wanted else None
+    return _UNJUDGED if asked.role and code == NOT_A_NUMBER else _KINDS[code]
+
+
+@lru_cache(maxsize=16)
+def _unreadable(wanted: str) -> _Kind:
+    kind = _KINDS[UNREADABLE]
+    return replace(kind, said=kind.said.format(wanted))

@@ -20,7 +20,7 @@ from assay.monitoring.folding import Asking, fold
 from assay.monitoring.looking import MOST_IDS, Look, Looker, Met
 from assay.monitoring.questions import ask
 from assay.monitoring.schema import PredictionSchema
-from assay.monitoring.settled import Counts, Odd, Settled, What, files_of
+from assay.monitoring.settled import Counts, Settled, What, files_of
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.strange import about_columns, about_rows, about_windows, odd_values
 from assay.storage.clock import from_text, parse_span, utc_text
@@ -183,8 +183,8 @@ def count(
     if not spans:
         return Counted((), (*findings, _no_window(schema, window)))
     windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
+    odd = list(zip(windows, odd_values(tally, there.asked), strict=True))
     windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-    odd = _summed(odd_values(tally, there.asked))
     told = about_windows(windows, (tally.before, tally.after), odd, there.asked, live=False)
     return Counted(windows, (*findings, *partial, *told))
 
@@ -241,7 +241,7 @@ def _live(
         mine = each[len(done) :] if each is not None else repeat(())
         done += [Settled(one, odd[cuts[one.start]], own) for one, own in zip(windows, mine, strict=False)]
     found = tuple(one.window for one in done)
-    told = about_windows(found, outside, _summed([one.odd for one in done]), there.asked, live=True)
+    told = about_windows(found, outside, [(one.window, one.odd) for one in done], there.asked, live=True)
     kept = None
     if each is not None and outside == (0, 0):
         pairs = zip(done, looks, strict=True)
@@ -255,16 +255,6 @@ def _same(one: Settled | None, known: WindowCounts) -> Settled | None:
     if one is None or one.window is known or one.window != known:
         return one
     return replace(one, window=known)
-
-
-def _summed(odd: Sequence[Odd]) -> Odd:
-    found: dict[str, dict[int, int]] = {}
-    for one in odd:
-        for name, codes in one.items():
-            mine = found.setdefault(name, {})
-            for code, rows in codes.items():
-                mine[code] = mine.get(code, 0) + rows
-    return found
 
 
 def _no_window(schema: PredictionSchema, window: str) -> Finding:

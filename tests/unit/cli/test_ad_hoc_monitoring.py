@@ -55,6 +55,11 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     odd["null"] = calm.set_column(calm.column_names.index("y"), "y", pa.array([None] * len(calm), pa.string()))
     numbered = calm.append_column("id", pa.array([f"r{number}" for number in range(len(calm))]))
     odd["twice"] = pa.concat_tables([numbered, numbered.slice(0, 80)])
+    served = reference.append_column("p", pa.array([0.9] * len(reference)))
+    odd["served"] = served.append_column("took", pa.array([0.02] * len(reference)))
+    sure = calm.append_column("p", pa.array([1.5, -0.5, None, *[0.9] * (len(calm) - 3)]))
+    sure = sure.append_column("took", pa.array([-0.1, None, *[0.02] * (len(calm) - 2)]))
+    odd["impossible"] = sure.append_column("gust", pa.array([1.0] * len(calm)))
     for name, table in odd.items():
         pyarrow.csv.write_csv(table, folder / f"{name}.csv")
     (folder / "noise.csv").write_bytes(b"\x00\xff\x01" * 99)
@@ -95,6 +100,12 @@ def test_a_fall_is_an_alarm_with_exit_code_1() -> None:
     spoken = typed(*ad_hoc("reference.csv", "worse.csv", "--window", "40rows", "--feature", "a"))
     assert spoken.code == 1
     assert "error" in spoken.out
+
+
+@pytest.mark.usefixtures("here")
+def test_a_budget_below_ten_windows_is_said_in_hours() -> None:
+    said = typed(*ad_hoc("reference.csv", "calm.csv", "--false-alarm-every", "1h")).out
+    assert "the budget is one false alarm in 1 hour: one in 10 windows is used" in said
 
 
 @pytest.mark.usefixtures("here")
@@ -201,6 +212,20 @@ def test_requests_that_come_twice_are_told() -> None:
     assert [one["detail"] for one in findings if one["rule"] == "rows.repeated"] == [
         "80 rows repeat a request id: each row is counted"
     ]
+
+
+@pytest.mark.usefixtures("here")
+def test_impossible_values_and_new_columns_are_told_and_are_no_alarm() -> None:
+    words = ad_hoc("served.csv", "impossible.csv", "--confidence", "p", "--latency", "took")
+    said = typed(*words)
+    assert said.code == 0
+    assert "warning  confidence.outside: 1 values of 'p' (in the window of 2026-03-01) are above 1" in said.out
+    assert "warning  confidence.outside: 1 values of 'p' (in the window of 2026-03-01) are below 0" in said.out
+    assert "warning  latency.negative: 1 values of 'took' (in the window of 2026-03-01) are below 0 seconds" in said.out
+    assert "info     confidence.missing" in said.out
+    assert "info     latency.missing" in said.out
+    assert "info     column.new: new since the baseline" in said.out
+    assert "it: 'gust'" in said.out
 
 
 @pytest.mark.usefixtures("here")

@@ -85,7 +85,8 @@ def test_a_window_longer_than_the_budget_is_judged_by_ten_windows_and_says_so() 
     result = evaluate(reference, live, false_alarm_every=timedelta(hours=12))
     assert result.budget.windows_per_alarm == 10
     assert result.budget.false_alarm_every == timedelta(hours=12)
-    assert "monitor.budget-raised" in [f.rule for f in result.findings]
+    (told,) = [one.detail for one in result.findings if one.rule == "monitor.budget-raised"]
+    assert "a window lasts 1 day and the budget is one false alarm in 12 hours" in told
 
 
 def test_a_part_of_a_window_at_either_end_is_no_alarm() -> None:
