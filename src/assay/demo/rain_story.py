@@ -155,8 +155,8 @@ class RainStory:
                     days = range(row, min(row + WINDOW_DAYS, TAMPERED.stop))
                     self._serve(days, served, root)
                     seen += self._watch(days.start, days.stop)
-                    if seen and seen[-1].sure:
-                        break
+                    if seen and seen[-1].sure and (seen[-1].diagnosis.escalate or not stage.attacked(4)):
+                        break  # nobody stops a process because the weather changes
             rest = range(days.stop, TAMPERED.stop)
             if rest:
                 self._say.line("that process is stopped; the signed model serves again (its last days are still seen)")
