@@ -79,6 +79,16 @@ def test_that_bound_is_met_where_all_half_lines_stand_at_their_floor(sign: float
     assert np.tensordot(EVEN, usual, 1) == pytest.approx(np.ones(terms.tilt.shape))  # and of the share itself, without
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_shares_that_a_floor_would_move_out_of_the_world_stay_in_it(sign: float) -> None:
+    wide = np.array([0.005, 0.01, 0.3, 0.5, 0.7, 0.99, 0.995])
+    natural, floor = _known(wide[None]), np.full(7, 0.02)
+    terms, blend = ranks.terms_of_ranks(natural, [(np.arange(7), sign)], floor=floor, cap=None)
+    beyond, _ = _each_row(terms, blend)
+    share = np.diff([0, *np.clip(wide + sign * floor, 0, 1), 1])
+    assert np.tensordot(share, beyond, 1) == pytest.approx(np.ones(terms.tilt.shape))
+
+
 def test_each_stratum_is_held_against_its_own_shares() -> None:
     hours = norm.cdf(EDGES + np.array([[0.3], [-0.3]]))
     natural = _known(hours)
@@ -100,6 +110,15 @@ def test_of_one_half_line_alone_it_is_the_half_lines_own(sign: float) -> None:
     assert together.moved is not None
     assert alone.moved is not None
     assert together.moved**2 / together.twice_info == pytest.approx(alone.moved**2 / alone.twice_info)
+
+
+@pytest.mark.parametrize("edge", [4, 9, 14])
+def test_hours_that_vary_more_have_a_larger_design_effect_and_none_a_smaller(edge: int) -> None:
+    natural = _known(norm.cdf(EDGES + np.array([[0.6], [-0.6]])), design=3.0)
+    together, _ = ranks.terms_of_ranks(natural, [(np.array([edge]), 1.0)], floor=FLOOR, cap=None)
+    assert together.growth == pytest.approx(natural.pick(np.array([edge])).growth)
+    every, _ = ranks.terms_of_ranks(natural, _asked(natural), floor=FLOOR, cap=None)
+    assert (every.growth >= 1).all()
 
 
 def test_the_baselines_error_is_that_of_many_baselines() -> None:
@@ -131,6 +150,7 @@ def test_days_that_shift_all_half_lines_are_covered_by_their_design_effects() ->
     events, rows = np.cumsum(counts, axis=1)[:, :19], np.full((400, 19), 1000.0)
     natural = learn(events, rows, signals=1)
     terms, blend = ranks.terms_of_ranks(natural, _asked(natural), floor=FLOOR, cap=None)
+    assert rows[0] @ blend == pytest.approx(terms.window_rows)  # of them all, as the rows that are counted are
     of = events @ blend / blend.sum(0)
     own = np.var(of, axis=0, ddof=1)
     for place, (some, _) in enumerate(_asked(natural)):
@@ -190,7 +210,7 @@ def test_at_the_edge_of_the_floor_e_is_one_on_average_and_within_it_less(sign: f
     terms, blend = ranks.terms_of_ranks(
         natural, [(some, sign) for some in ranks.spans_of(natural)], floor=FLOOR, cap=None
     )
-    assert terms.usual is None
+    assert terms.usual is None is terms.moved
     means = []
     for moved in (sign, 0.0):
         share = np.diff([0, *(norm.cdf(EDGES) + moved * FLOOR), 1])

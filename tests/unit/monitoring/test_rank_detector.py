@@ -9,10 +9,11 @@ import pytest
 from scipy.stats import norm
 
 from assay.inference.natural import learn
+from assay.inference.ranks import spans_of, terms_of_ranks
 from assay.monitoring.detectors.base import View
 from assay.monitoring.detectors.fixed import FixedWatcher
 from assay.monitoring.detectors.rank import PATIENCE, Rank
-from assay.monitoring.floors import Floors
+from assay.monitoring.floors import SENSITIVE, Floors
 from assay.monitoring.signals import SignalSpec
 
 EDGES = tuple(float(x) for x in norm.ppf(np.arange(1, 20) / 20))
@@ -25,10 +26,15 @@ def _counts(windows: int, *, shift: float = 0.0, seed: int = 1) -> np.ndarray:
 
 
 def _watch(
-    live: np.ndarray, *, spec: SignalSpec = NUMBER, cap: float | None = None, baseline: int = 20
+    live: np.ndarray,
+    *,
+    spec: SignalSpec = NUMBER,
+    cap: float | None = None,
+    baseline: int = 20,
+    floors: Floors | None = None,
 ) -> FixedWatcher:
     natural = learn(*Rank().tally(spec, _counts(baseline, seed=2)), signals=1)
-    return Rank().watch(View(spec, live, natural, Floors(), np.zeros(len(live), dtype=np.intp), cap))
+    return Rank().watch(View(spec, live, natural, floors or Floors(), np.zeros(len(live), dtype=np.intp), cap))
 
 
 def test_one_window_brings_half_of_what_it_may_elsewhere() -> None:
@@ -73,3 +79,28 @@ def test_without_windows_enough_to_know_nature_three_standard_errors_more_are_to
     short = _watch(_counts(12, shift=0.12), baseline=7)
     at = np.array([0]), np.array([11])
     assert short.log_evidence(*at)[0] < known.log_evidence(*at)[0]
+    for windows in (7, 20):  # what a row costs where nothing is tolerated but that
+        natural = learn(*Rank().tally(NUMBER, _counts(windows, seed=2)), signals=1)
+        error = np.sqrt(natural.share * (1 - natural.share) / natural.rows)
+        asked = [(some, sign) for some in spans_of(natural) for sign in (1.0, -1.0)]
+        wanted, _ = terms_of_ranks(natural, asked, floor=3 * error * (windows < 14), cap=None)
+        terms = _watch(_counts(1), baseline=windows, floors=SENSITIVE).terms
+        assert terms is not None
+        assert terms.beyond == pytest.approx(wanted.beyond)
+
+
+@pytest.mark.parametrize("shift", [0.025, -0.025])
+def test_a_shift_that_stays_within_the_tolerance_is_none(shift: float) -> None:
+    """A hundredth more below the median: less than the two of the tolerance, and plain in 100,000 rows."""
+    at, live = (np.array([0]), np.array([99])), _counts(100, shift=shift)
+    assert _watch(live, baseline=400).log_evidence(*at)[0] < 0
+    assert _watch(live, baseline=400, floors=SENSITIVE).log_evidence(*at)[0] > 5
+
+
+def test_each_window_is_held_against_the_shares_of_its_own_hour() -> None:
+    hours = norm.cdf(np.array(EDGES) - np.array([[0.5], [-0.5]]))
+    natural = replace(learn(*Rank().tally(NUMBER, _counts(20, seed=2)), signals=1), strata=hours)
+    live = np.concatenate([_counts(4, shift=0.5, seed=3), _counts(4, shift=-0.5, seed=4)])
+    for at, quiet in ((np.repeat([0, 1], 4), True), (np.repeat([1, 0], 4), False)):
+        watcher = Rank().watch(View(NUMBER, live, natural, Floors(), at, None))
+        assert (watcher.log_evidence(np.array([0, 4]), np.array([3, 7])).max() < 0) == quiet
