@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.unit.monitoring.drifting import Normal
 from tests.unit.monitoring.sliced import SlicedStream
 from tests.unit.monitoring.streams import START, requests
 
@@ -20,11 +22,12 @@ from assay.errors import BaselineError, ConfigError
 from assay.inference.candidates import NONE, choose
 from assay.monitoring.adhoc import monitor_tables
 from assay.monitoring.baseline import Baseline
-from assay.monitoring.discovery import candidates, searched
-from assay.monitoring.floors import SENSITIVE
+from assay.monitoring.discovery import Search, candidates, search, searched
+from assay.monitoring.floors import SENSITIVE, Floors
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import Axis, SignalSpec, WindowCounts
+from assay.monitoring.watching import frame_of
 from assay.monitoring.weights import DISCOVERED, weights
 
 ENGINE = DuckDb()
@@ -78,6 +81,43 @@ def test_no_row_of_a_window_has_a_part_in_what_it_is_tested_for() -> None:
         changed[window:] += rng.poisson(20.0, (30 - window, 50))
         assert (chosen(changed)[: window + 1] == before[: window + 1]).all()
     assert (before[0] == NONE).all()
+
+
+def _searched(stream: SlicedStream, reference: Normal, live: Sequence[WindowCounts], floors: Floors) -> Search:
+    frame = frame_of(
+        reference, live, specs=stream.specs(), windows_per_alarm=1000.0, span=timedelta(days=1), floors=floors
+    )
+    found = search(reference, live, weight=0.1, frame=frame)
+    assert found is not None
+    return found
+
+
+def test_a_window_that_chooses_a_slice_brings_no_evidence_about_it() -> None:
+    """One day on which a whole slice is wrong: it is chosen for every start behind it, and there nothing is wrong."""
+    stream = replace(PLANTED, columns=4, worse=1.0)
+    reference, bad = stream.windows(20, 16)
+    _, good = replace(stream, planted={}).windows(20, 16)
+    at = stream.at
+    found = _searched(stream, reference, (*good[:at], bad[at], *good[at + 1 :]), SENSITIVE)
+    mine = found.live.where.index({"c0": "2", "c1": "3"})
+    assert mine not in found.chosen[: at + 1]
+    assert (found.chosen[at + 1 : at + 9] == mine).any(axis=1).all()
+    assert found.log_e.max() < 5
+    lasting = _searched(stream, reference, (*good[:at], *bad[at:]), SENSITIVE)
+    assert lasting.log_e[..., at].max() < 5
+    assert lasting.log_e[0, 0, at + 1] > 40
+
+
+@pytest.mark.parametrize("day_sd", [0.0, 0.3])
+def test_where_there_is_no_such_slice_e_is_one_on_average_or_less(day_sd: float) -> None:
+    """Over 60 days of 20 streams, for every look-back; all candidates tolerated by nothing but what is unknown."""
+    found = []
+    for seed in range(20):
+        stream = SlicedStream(seed=500 + seed, columns=3, rows=400, day_sd=day_sd)
+        found.append(_searched(stream, *stream.windows(20, 60), SENSITIVE).evidence())
+    each = np.mean(found, axis=(0, 2))
+    assert (each[0] > 0.1) & (each <= 1).all()
+    assert (np.array(found) >= 20).mean() <= 1 / 20
 
 
 def test_a_table_is_counted_in_cells_as_its_rows_say(tmp_path: Path) -> None:
