@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from tests.unit.monitoring.clocked import ClockedStream
 from tests.unit.monitoring.drifting import Change, DriftingStream, Normal
 from tests.unit.monitoring.sliced import SlicedStream
 
+from assay.inference.evidence import IDLE, LOOK_BACKS, START, over_look_backs
 from assay.monitoring import ledger
+from assay.monitoring.floors import Floors
 from assay.monitoring.judgement import Judged
 from assay.monitoring.keeping import Keeper
 from assay.monitoring.monitor import Evaluation, judge
-from assay.monitoring.signals import WindowCounts
+from assay.monitoring.signals import WindowCounts, counts_of
+from assay.monitoring.watching import frame_of, parts_of
 
 MOST = 1 << 30
 History = tuple[Normal, tuple[WindowCounts, ...]]
@@ -180,3 +184,19 @@ def test_a_keeper_forgets_what_was_not_asked_for_the_longest() -> None:
     assert keeper.take("b", "digest") is None  # whoever takes it has it alone
     keeper.put(None, "c", "digest")
     assert keeper.nbytes == 0
+
+
+def test_of_one_signal_every_start_that_may_count_counts_alike_and_all_of_them_as_eighteen() -> None:
+    quiet = DriftingStream(seed=3, features=1, bins=4, classes=2, slices=0, rows=500)
+    reference, live = replace(quiet, change=Change(at=12, error_to=0.08)).windows(40, 40)
+    (spec,) = [one for one in reference.specs if one.name == "error"]
+    only = replace(reference, specs=(spec,))
+    alarm = judge(only, live, windows_per_alarm=100.0, most_bytes=MOST)[0].alarms[0]
+    window = [one.start for one in live].index(alarm.window)
+    frame = frame_of(only, live, specs=only.specs, windows_per_alarm=100.0, span=timedelta(days=1), floors=Floors())
+    (((part,),),) = [parts_of(only, specs=only.specs, weight=[1 / 8], frame=frame)]
+    watcher = part.watcher(counts_of(spec, live), frame.at)
+    each = START * over_look_backs(watcher.log_evidence, len(live))[:, window]
+    assert alarm.log_e == pytest.approx(np.log(each[each >= IDLE].sum()))
+    assert np.count_nonzero(each >= IDLE) > 2
+    assert START * len(LOOK_BACKS) == pytest.approx(18)

@@ -187,6 +187,6 @@ def test_merging_keeps_what_has_more_in_it() -> None:
         at = START + day * DAY
         return WindowCounts(utc_text(at), utc_text(at + DAY), rows, {"error": bins} if bins else {})
 
-    old = (window(0, 5), window(1, 5), window(2, 5, 4, 0))
-    new = (window(1, 7), window(2, 4, 3, 0), window(3, 1))
-    assert merge(old, new) == (window(0, 5), window(1, 7), window(2, 5, 4, 0), window(3, 1))
+    old = (window(0, 5), window(1, 5), window(2, 5, 4, 0), window(4, 5, 3, 2))
+    new = (window(4, 5, 2, 3), window(1, 7), window(2, 4, 3, 0), window(3, 1))
+    assert merge(old, new) == (window(0, 5), window(1, 7), window(2, 5, 4, 0), window(3, 1), window(4, 5, 3, 2))
