@@ -154,7 +154,7 @@ def baseline_now(
         now: The present.
 
     Returns:
-        The baseline, and why it is still that of the version before where nothing else can be learned.
+        The baseline, and what happened: that there is another one, or why it is still that of the version before.
     """
     history = deployments(project.state, name)
     live = live_at(project.state, name, now)
@@ -164,15 +164,15 @@ def baseline_now(
     root = learned_for(history, last.position)
     if root == live.root:
         return baseline, ()
+    since = f"{live.root[:12]} is live since {live.since:%Y-%m-%d %H:%M} UTC"
     try:
         copy = copies.opened(live.root)
-        return _followed(project, name, baseline, (live.root, copy) if copy is not None else None, now), ()
+        new = _followed(project, name, baseline, (live.root, copy) if copy is not None else None, now)
     except AssayError as err:
-        what = (
-            f"answers are judged by what version {root[:12]} answered, and {live.root[:12]} is live since "
-            f"{live.since:%Y-%m-%d %H:%M} UTC: {err.message}"
-        )
+        what = f"answers are judged by what version {root[:12]} answered, and {since}: {err.message}"
         return baseline, (Finding("baseline.other-version", name, Severity.WARNING, what),)
+    what = f"{since}: its answers are judged by what it answers on the reference, its inputs as before"
+    return new, (Finding("baseline.renewed", name, Severity.INFO, what),)
 
 
 def learned_for(history: Sequence[Deployment], position: int) -> str:

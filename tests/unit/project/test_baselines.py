@@ -66,6 +66,8 @@ def test_the_new_version_is_judged_by_its_own_answers(released: Small) -> None:
     assert found.new == ()
     assert found.diagnosis is None
     assert found.evaluation.windows == 50
+    (told,) = (one for one in found.findings if one.rule == "baseline.renewed")
+    assert f"is live since {CHANGE:%Y-%m-%d}" in told.detail
     first, second = learned(released)
     check_baseline(released.project, "spam")
     baseline = store.load_baseline(released.project.state, "spam")
