@@ -127,7 +127,9 @@ def estimate(calibration: Calibration, counts: Sequence[int]) -> Interval | None
 
 def _within(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How far a bin's share can be off when rows moved inside it: half the step to the farther neighbour."""
-    steps = np.abs(np.diff(share)) if share.size > 1 else np.zeros(1)
+    if share.size < 2:  # noqa: PLR2004 - one bin has no neighbour
+        return np.zeros_like(share)
+    steps = np.abs(np.diff(share))
     farther: npt.NDArray[np.float64] = np.maximum(np.append(steps, steps[-1]), np.insert(steps, 0, steps[0]))
     return farther / 2
 

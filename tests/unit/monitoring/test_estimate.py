@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pyarrow as pa
 import pytest
 from tests.unit.monitoring.streams import SCHEMA, START, written
 
+from assay.engines.base import Source
 from assay.engines.duckdb import DuckDb
 from assay.errors import BaselineError
 from assay.monitoring.adhoc import monitor_tables
 from assay.monitoring.baseline import Baseline
-from assay.monitoring.estimate import ESTIMATED, Calibration, estimate
-from assay.monitoring.summary import Interval
+from assay.monitoring.estimate import ESTIMATED, Calibration, estimate, learn_calibration, with_estimates
+from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import SignalSpec, WindowCounts
+from assay.monitoring.summary import Interval, WindowSummary
 
 ENGINE = DuckDb()
 NOW = START + timedelta(days=400)
@@ -102,3 +106,79 @@ def test_it_is_kept_with_the_baseline(tmp_path: Path) -> None:
 def test_a_malformed_one_is_refused(right: tuple[int, ...]) -> None:
     with pytest.raises(BaselineError, match="malformed"):
         Calibration.parse({"right": list(right), "rows": [10, 10]})
+
+
+def test_the_interval_is_what_is_unknown_of_the_baseline_the_window_and_where_rows_moved() -> None:
+    """More of forty rows are in the middle bin than before: its share may be off by half the larger step beside it."""
+    found = estimate(Calibration((5, 80, 95), (10, 100, 100)), (0, 30, 10))
+    assert found is not None
+    middle, upper, lower = 80.5 / 101, 95.5 / 101, 5.5 / 11
+    chance = 0.75 * middle * (1 - middle) + 0.25 * upper * (1 - upper)
+    known = 0.75**2 * middle * (1 - middle) / 102 + 0.25**2 * upper * (1 - upper) / 102
+    moved = (0.75 - 100 / 210) * (middle - lower) / 2  # more rows in the middle than before, fewer elsewhere
+    half = 1.959964 * (known + chance / 40) ** 0.5 + moved
+    assert found.value == pytest.approx(0.75 * middle + 0.25 * upper)
+    assert (found.low, found.high) == pytest.approx((found.value - half, min(1.0, found.value + half)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [(0, 0.0, None), (4, None, 1.0)])
+def test_an_interval_of_few_rows_stays_between_nothing_and_all(
+    right: int, low: float | None, high: float | None
+) -> None:
+    found = estimate(Calibration((right,), (4,)), (2,))
+    assert found is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert low is None or found.low == low
+    assert high is None or found.high == high
+
+
+@pytest.fixture(scope="module")
+def specs() -> tuple[SignalSpec, ...]:
+    return Baseline.learn(ENGINE, Source(table=answers(30)), SCHEMA, window="1d", now=NOW).specs
+
+
+def _learned(
+    specs: tuple[SignalSpec, ...], table: pa.Table, schema: PredictionSchema = SCHEMA, **changed: SignalSpec | None
+) -> Calibration | None:
+    """With some of the signals changed, or left out."""
+    kept = [changed.get(spec.name, spec) for spec in specs]
+    return learn_calibration(ENGINE, Source(table=table), schema, [spec for spec in kept if spec is not None])
+
+
+def test_without_classes_labels_or_confidences_nothing_is_known(specs: tuple[SignalSpec, ...]) -> None:
+    table = answers(2)
+    (error,) = [spec for spec in specs if spec.name == "error"]
+    number = replace(error, kind="ordered", column="y", edges=(1.0,))  # how far a predicted number is off
+    assert _learned(specs, table) is not None
+    assert _learned(specs, table, confidence=None) is None
+    assert _learned(specs, table, error=None) is None
+    assert _learned(specs, table, error=number) is None
+    assert _learned(specs, table, replace(SCHEMA, label=None)) is None
+    assert _learned(specs, table.slice(0, 0)) is None
+    assert _learned(specs, answers(2, labels=False)) is None
+
+
+def test_rows_without_a_label_or_a_confidence_do_not_count(specs: tuple[SignalSpec, ...]) -> None:
+    table = answers(1)
+    unlabelled = table.set_column(3, "y", pa.array([None] * 100 + table["y"].to_pylist()[100:], pa.string()))
+    both = unlabelled.set_column(2, "p", pa.array(table["p"].to_pylist()[:450] + [None] * 50, pa.float64()))
+    found, whole = _learned(specs, both), _learned(specs, table.slice(100, 350))
+    assert found is not None
+    assert sum(found.rows) == 350
+    assert found == whole
+
+
+def test_a_window_counted_in_other_bins_has_no_estimate() -> None:
+    windows = [WindowCounts(f"2026-01-0{day}", "", 4, counts) for day, counts in enumerate(COUNTED, 1)]
+    series = [WindowSummary(one.start, one.end, 4, {}) for one in windows]
+    found = with_estimates(series, windows, Calibration((8, 9), (10, 10)))
+    assert [ESTIMATED in one.values for one in found] == [True, False, False, False]
+    assert with_estimates(series, windows, None) == tuple(series)
+
+
+COUNTED: tuple[dict[str, tuple[int, ...]], ...] = (
+    {"confidence": (2, 2)},
+    {"confidence": (1, 1, 2)},
+    {"confidence": (0, 0)},
+    {"error": (2, 2)},
+)
