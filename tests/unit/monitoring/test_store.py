@@ -82,6 +82,19 @@ def test_late_rows_are_counted_and_told(state: Engine, baseline: Baseline, tmp_p
     assert [window.rows for window in store.load_windows(state, "spam", baseline.digest)] == [200] * 3
 
 
+def test_only_the_newest_windows_are_counted_again(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    table = requests(5, start=LIVE, seed=1)
+    store.save_baseline(state, "spam", baseline)
+    now = LIVE + timedelta(days=5)
+    early = table.take([*range(10, 600), *range(610, 1000)])  # ten rows of the first day and of the fourth come late
+    run(state, ENGINE, written(early, tmp_path / "a.parquet"), "spam", now=now)
+    both = written(table, tmp_path / "a.parquet")
+    for newest, rows in ((2, [190, 200, 200, 200, 200]), (5, [200] * 5)):
+        found = run(state, ENGINE, both, "spam", now=now, recounted=newest)
+        assert found.recorded.changed == 1
+        assert [window.rows for window in store.load_windows(state, "spam", baseline.digest)] == rows
+
+
 def test_rows_that_are_deleted_stay_counted_and_are_told(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
     table = requests(3, start=LIVE, seed=1)
     store.save_baseline(state, "spam", baseline)
