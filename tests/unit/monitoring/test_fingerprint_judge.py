@@ -35,6 +35,10 @@ def drawing(law: np.ndarray, seed: int) -> Callable[[Sequence[int]], list[Reply]
     return lambda places: [Reply(NAMES[int(rng.choice(4, p=law))]) for _ in places]
 
 
+def always(reply: Reply) -> Callable[[Sequence[int]], list[Reply]]:
+    return lambda places: [reply for _ in places]
+
+
 def sampled(pairs: int = 200, seed: int = 1) -> Reference:
     rng = np.random.default_rng(seed)
     probes = [
@@ -125,6 +129,46 @@ def test_a_temperature_is_told_from_other_weights(times: float) -> None:
     assert judge(reference, lambda places: at(places, 1, 0.2), rate=0.01).change == "other model"
 
 
+def test_one_probe_of_two_numbers_tells_no_temperature() -> None:
+    """Any two numbers are as another temperature would make them."""
+    reference = numbers((0.6, 0.4))
+    found = judge(reference, always(Reply('"a"', {"a": 0.8, "b": 0.2})), rate=0.01)
+    assert (found.outcome, found.change, found.temperature) == ("changed", "other model", None)
+
+
+def test_answers_that_differ_in_another_way_each_time_vary() -> None:
+    turn = iter(range(1000))
+    found = judge(exact("1"), lambda places: [Reply(f"x{next(turn)}") for _ in places], rate=0.01)
+    assert (found.outcome, found.change) == ("changed", "varies")
+
+
+def test_which_of_two_equal_ones_is_named_is_rounding() -> None:
+    for share, outcome in ((0.5, "same"), (0.5 + 2e-6, "changed")):
+        reference = numbers((share, 1 - share))
+        found = judge(reference, always(Reply('"b"', reference.probes[0].numbers)), rate=0.01)
+        assert found.outcome == outcome
+
+
+def test_a_number_is_compared_as_a_number_and_not_as_its_text() -> None:
+    reference = Reference("exact", (Probe({"x": 1}, label="0.25", numbers={"": 0.25}),), repeats=20, tolerance=1e-6)
+    for said, outcome in ((0.2500001, "same"), (0.2501, "changed")):
+        found = judge(reference, always(Reply(str(said), {"": said})), rate=0.01)
+        assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(("odd", "outcome"), [(7, "unknown"), (8, "changed")])
+def test_answers_that_waver_are_told_when_chance_hardly_makes_so_many(odd: int, outcome: str) -> None:
+    """None of 20 before and ``odd`` of 20 now: by chance one time in 240 or in 610; a run may spend one in 400."""
+    asked = iter(range(1000))
+
+    def wavering(places: Sequence[int]) -> list[Reply]:
+        return [Reply("odd" if (at := next(asked)) == 0 or 2 <= at < 2 + odd else "1") for _ in places]
+
+    assert judge(exact("1"), wavering, rate=0.01).outcome == outcome
+    chance = math.comb(20, odd) / math.comb(40, odd)
+    assert (chance <= 0.01 / 2 / 2) == (outcome == "changed")
+
+
 def test_trouble_is_never_sameness() -> None:
     def fails(places: Sequence[int]) -> list[Reply]:
         raise AnswerError(f"{len(places)}")
@@ -170,6 +214,51 @@ def test_all_runs_together_accuse_the_same_model_in_at_most_one_of_a_hundred_rec
             runs.append(found.run)
             accused += found.outcome == "changed"
     assert accused <= 3
+
+
+@pytest.mark.parametrize("queries", [1, 10, 14])
+def test_no_more_is_asked_than_was_allowed(queries: int) -> None:
+    asked: list[int] = []
+    live = drawing(LAW, 1)
+
+    def counted(places: Sequence[int]) -> list[Reply]:
+        asked.extend(places)
+        return live(places)
+
+    found = judge(sampled(), counted, rate=0.01, queries=queries)
+    assert (found.queries, len(asked), len(found.run)) == (queries, queries, queries)
+
+
+def test_a_change_is_told_when_the_limit_is_reached_and_takes_as_many_answers_again() -> None:
+    reference = sampled(pairs=400)
+    found = judge(reference, drawing(LAW[::-1], 3), rate=0.01, queries=500)
+    alarm = found.alarm or 0
+    assert (found.outcome, found.queries, len(found.run)) == ("changed", 2 * alarm, 2 * alarm)
+    evidence, reached = Evidence(reference, 1, ()), []
+    for probe, symbol in found.run[:alarm]:  # the same bets, placed once more
+        evidence.take(probe, symbol)
+        reached.append(evidence.log_e >= math.log(100))
+    assert found.log_e == evidence.log_e
+    assert reached[3::4] == [False] * (alarm // 4 - 1) + [True]  # weighed when all four probes were asked
+    fewer = judge(reference, drawing(LAW[::-1], 3), rate=0.01, queries=alarm + 6)
+    assert (fewer.outcome, fewer.queries, fewer.alarm) == ("changed", alarm + 6, alarm)
+
+
+def test_what_came_before_an_exchange_does_not_speak_against_it() -> None:
+    """Fifteen runs of the same model, then another: the start that begins with it needs no more than one alone does."""
+    reference = sampled(pairs=1000)
+    honest, other = drawing(LAW, 5), drawing(LAW[::-1], 6)
+    earlier: list[Run] = []
+    for number in range(1, 16):
+        found = judge(reference, honest, rate=0.01, number=number, earlier=tuple(earlier), queries=40)
+        assert found.outcome == "same"
+        earlier.append(found.run)
+    late = judge(reference, other, rate=0.01, number=16, earlier=tuple(earlier), queries=200)
+    assert late.outcome == "changed"
+    alone = Evidence(reference, 16, (), (150,) * 4)
+    for probe, symbol in late.run[: late.alarm]:
+        alone.take(probe, symbol)
+    assert late.log_e == pytest.approx(alone.log_e, abs=0.5)
 
 
 def test_evidence_begins_at_one_whatever_the_number_of_the_run() -> None:
