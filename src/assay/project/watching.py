@@ -26,7 +26,7 @@ from assay.monitoring.run import run
 from assay.monitoring.signals import WindowCounts
 from assay.project import checks
 from assay.project.baselines import baseline_now, baseline_of
-from assay.project.cases import Situation, begun, gather_case, onsets, replay_windows
+from assay.project.cases import VOLUME, Situation, begun, gather_case, onsets, replay_windows
 from assay.project.clients import watch_clients
 from assay.project.config import ModelConfig
 from assay.project.copies import Copies
@@ -207,9 +207,19 @@ def _diagnosed(situation: Situation, differs: datetime | None, alarmed: datetime
     else:  # no time gives a cause: what was asked first counts
         tried = tried[:1]
     case, found = tried[-1]
-    found = _addressed(found, name)
+    found = _addressed(_flow_told(found, situation.evaluation.alarms), name)
     _keep(situation.project, name, found, basis_of(case, shipped(), baseline=situation.baseline.digest), now)
     return found
+
+
+def _flow_told(found: Diagnosis, alarms: Sequence[Alarm]) -> Diagnosis:
+    """The same; where all rows that came are well and their number is not, that is said before anything else."""
+    flow = next((one for one in alarms if one.until is None and one.signal == VOLUME), None)
+    if found.verdict != "intact" or flow is None:
+        return found
+    what = f"The model answers as it did and does as well as it did, but another number of rows comes: {flow.detail}."
+    do = "Find out what sends the rows, and what has become of it; how many come is nothing that a model decides."
+    return replace(found, actions=(do,), explanation=(what, found.explanation[1], do))
 
 
 def _addressed(found: Diagnosis, name: str) -> Diagnosis:

@@ -221,3 +221,16 @@ def test_a_reference_between_the_training_rows_is_refused(tmp_path: Path) -> Non
     small.sign()
     with pytest.raises(BaselineError, match=r"random split.*the model was trained on"):
         learn_baseline(small.project, "spam", now=TODAY)
+
+
+def test_rows_that_stop_coming_are_not_nothing(small: Small) -> None:
+    small.go_live()
+    small.serve(8, start=TODAY)
+    found = small.project.monitor("spam", TODAY + 11 * DAY)
+    assert [alarm.signal for alarm in found.new] == ["volume"]
+    assert found.diagnosis is not None
+    what, _, do = found.diagnosis.explanation
+    assert found.diagnosis.verdict == "intact"
+    assert "another number of rows comes: 40 rows a window in the baseline, 0 since" in what
+    assert found.diagnosis.actions == (do,)
+    assert do.startswith("Find out what sends the rows")
