@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.engines.files import RECORDED, REPLACED, recorded_span
@@ -18,6 +19,8 @@ from assay.monitoring.partitions import drop_labels, recorded_files
 
 DAY = timedelta(days=1)
 EVER = datetime(1, 1, 1, tzinfo=UTC)
+LATEST = 0.99
+"""The share of labels that have come after what counts as their delay: one that was forgotten keeps no day for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,26 @@ class Doomed:
 def floor_of(needs: Iterable[Need]) -> datetime | None:
     """The earliest row that is still needed; None when none is."""
     return min((need.since for need in needs), default=None)
+
+
+def label_delay(rows: pa.Table) -> timedelta | None:
+    """How long after its row a label comes, but for the slowest in a hundred; None where none has come.
+
+    Args:
+        rows: The time of each row, and when its label came: text or a date counts as no time.
+    """
+    time, came = (_instants(column) for column in rows.columns)
+    if time is None or came is None:
+        return None
+    late = pc.drop_null(pc.subtract(came, time)).cast(pa.int64())
+    slow = pc.quantile(late, LATEST, interpolation="higher")[0].as_py() if len(late) else None
+    return timedelta(microseconds=max(0, slow)) if slow is not None else None
+
+
+def _instants(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if not pa.types.is_timestamp(column.type):
+        return None
+    return column.cast(pa.timestamp("us"), safe=False)
 
 
 def midnight(at: datetime) -> datetime:

@@ -10,13 +10,15 @@ from pathlib import Path
 from assay.engines.addresses import ELSEWHERE, shown
 from assay.engines.base import Source
 from assay.engines.files import find, recorded_span
+from assay.engines.shelf import find as find_engine
 from assay.errors import ConfigError, StorageError, TableError
 from assay.findings import Finding, Severity
 from assay.inference.evidence import LOOK_BACKS
 from assay.monitoring import store as monitoring
 from assay.monitoring.compaction import Compacted, compact
 from assay.monitoring.partitions import Settled, alone, settle
-from assay.monitoring.retention import EVER, Doomed, Need, delete, doom, floor_of, midnight
+from assay.monitoring.retention import DAY, EVER, Doomed, Need, delete, doom, floor_of, label_delay, midnight
+from assay.monitoring.run import RECOUNTED
 from assay.project.config import ModelConfig
 from assay.project.monitoring import predictions_of
 from assay.project.project import Project
@@ -25,6 +27,9 @@ from assay.storage.clock import from_text, utc_text
 
 LOOK_BACK = LOOK_BACKS[-1]
 """Windows that an incident may reach back."""
+ROWS = 100_000
+"""Rows that are looked at for how late labels come."""
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,18 @@ def tidy(project: Project, name: str, *, now: datetime) -> Tidied:
         StorageError: The disk refused.
     """
     model = project.config.model(name)
-    folder = _folder(model)
-    settled = settle(folder, now=now)
-    compacted = compact(folder, now=now)
-    keep = predictions_of(model).keep
-    return Tidied(settled, compacted, prune(project, name, before=ago(keep, now), now=now) if keep else None)
+    folder, keep = _folder(model), predictions_of(model).keep
+    room = None
+    try:
+        settled, compacted = settle(folder, now=now), compact(folder, now=now)
+    except StorageError:
+        if keep is None:
+            raise
+        # On a full disk nothing can be written before the days that need not be kept are gone.
+        room = prune(project, name, before=ago(keep, now), now=now)
+        settled, compacted = settle(folder, now=now), compact(folder, now=now)
+    pruned = prune(project, name, before=ago(keep, now), now=now) if keep else None
+    return Tidied(settled, compacted, room if room is not None and room.log is not None else pruned)
 
 
 def ago(span: timedelta, now: datetime) -> datetime:
@@ -173,8 +185,8 @@ def needs_of(project: Project, name: str, *, now: datetime) -> Iterator[Need]:
         yield from _reference(model, folder)
         if folder is None or _resolved(model) != folder:
             continue
-        windows = _windows(project, model.name, now)
-        yield windows if model.name == name else replace(windows, detail=f"{model.name}: {windows.detail}")
+        for need in _windows(project, model, now):
+            yield need if model.name == name else replace(need, detail=f"{model.name}: {need.detail}")
         for incident in project.desk.list(model=model.name):
             if incident.state == "resolved":
                 continue
@@ -188,18 +200,52 @@ def _resolved(model: ModelConfig) -> Path | None:
     return None if folder is None else folder.resolve()
 
 
-def _windows(project: Project, name: str, now: datetime) -> Need:
+def _windows(project: Project, model: ModelConfig, now: datetime) -> Iterator[Need]:
+    name = model.name
     baseline = monitoring.load_baseline(project.state, name)
     if baseline is None:
-        return Need("windows", EVER, "there is no baseline: no row was counted yet")
+        yield Need("windows", EVER, "there is no baseline: no row was counted yet")
+        return
     windows = monitoring.load_windows(project.state, name, baseline.digest)
     if not windows:
         live = live_at(project.state, name, now)
         since = live.since if live else EVER
-        return Need("windows", since, f"no window was counted by the newest baseline; they begin with {_day(since)}")
-    newest = windows[-LOOK_BACK:]
-    since = from_text(newest[0].start)
-    return Need("windows", since, f"evidence may reach back {LOOK_BACK} windows, of which there are {len(newest)}")
+        yield Need("windows", since, f"no window was counted by the newest baseline; they begin with {_day(since)}")
+    else:
+        newest = windows[-LOOK_BACK:]
+        since = from_text(newest[0].start)
+        yield Need("windows", since, f"evidence may reach back {LOOK_BACK} windows, of which there are {len(newest)}")
+    late = _delay(model)
+    if late:
+        again = from_text(windows[-RECOUNTED:][0].start) if windows else now
+        since = again - min(late, again - EVER)
+        yield Need(
+            "labels", since, f"labels come up to {_span(late)} after their rows: until then these wait for theirs"
+        )
+
+
+def _delay(model: ModelConfig) -> timedelta | None:
+    """How long labels take, as far as the reference and the recorded rows tell; None where labels have no time."""
+    predictions = predictions_of(model)
+    if predictions.label_time is None:
+        return None
+    engine = find_engine(predictions.engine)
+    found = []
+    for path in (predictions.path, model.reference):
+        if path is None:
+            continue
+        source = Source((path,))
+        try:
+            if {predictions.time, predictions.label_time} <= engine.columns(source).keys():
+                wanted = (predictions.time, predictions.label_time)
+                found.append(label_delay(engine.rows(source, columns=wanted, limit=ROWS)))
+        except TableError:
+            continue  # it is told where it is read
+    return max((one for one in found if one is not None), default=None)
+
+
+def _span(late: timedelta) -> str:
+    return f"{late.days} days" if late >= 2 * DAY else f"{late // HOUR} hours"
 
 
 def _reference(model: ModelConfig, folder: Path | None) -> Iterator[Need]:

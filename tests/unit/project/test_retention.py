@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tests.small_project import CONFIG, TODAY, Small, build
@@ -14,9 +17,10 @@ from assay.cli import predictions
 from assay.cli.here import open_project
 from assay.engines.files import REPLACED
 from assay.errors import ConfigError, StorageError
+from assay.monitoring import compaction
 from assay.monitoring import retention as days
 from assay.monitoring.compaction import GRACE, compact
-from assay.monitoring.partitions import recorded_files, settle
+from assay.monitoring.partitions import recorded_files, settle, write_whole
 from assay.monitoring.recorder import Recorder
 from assay.project import retention
 from assay.project.project import Project
@@ -132,6 +136,69 @@ def test_an_open_incident_keeps_the_days_since_it_began(
     watched.desk.resolve(incident, "anna@acme.example", "it was a test", NOW)
     assert prune(watched, "spam", before=MIDDLE, now=NOW).doomed.before == MIDDLE
     assert there(small)[0] == "2026-03-08"
+
+
+def labelled_late(small: Small, days: int) -> Project:
+    """The same project, whose labels come so many days late: the reference tells."""
+    path = small.folder / "data" / "reference.parquet"
+    table = pq.read_table(path)
+    table = table.rename_columns(["time", "a", "b", "label"])
+    came = pc.add(table["time"], pa.scalar(timedelta(days=days), pa.duration("us")))
+    pq.write_table(table.append_column("label_time", came), path)
+    toml = small.folder / "assay.toml"
+    labels = 'confidence = "confidence"\nlabel = "label"\nlabel_time = "label_time"'
+    toml.write_text(toml.read_text().replace('confidence = "confidence"', labels))
+    small.sign()
+    opened = project(small, NOW)
+    opened.monitor("spam", NOW)
+    return opened
+
+
+def test_rows_that_still_wait_for_their_labels_stay(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 1)
+    monkeypatch.setattr(retention, "RECOUNTED", 2)
+    opened = labelled_late(small, 5)
+    needs = {need.what: (need.since, need.detail) for need in needs_of(opened, "spam", now=NOW)}
+    assert needs["labels"][0] == TODAY + 5 * DAY  # of the twelve days the last two, and five before
+    assert "labels come up to 5 days after their rows" in needs["labels"][1]
+    assert prune(opened, "spam", before=NOW, now=NOW).doomed.before == TODAY + 5 * DAY
+
+
+def test_labels_that_were_recorded_tell_how_late_they_come(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 1)
+    monkeypatch.setattr(retention, "RECOUNTED", 2)
+    opened = labelled_late(small, 0)
+    folder = small.folder / "recorded"
+    with Recorder(folder, model="ab" * 32) as recorder:
+        rows = [row for path in recorded_files(folder)[:6] for row in pq.read_table(path).to_pylist()]
+        for place, row in enumerate(rows):
+            recorder.label(row["request_id"], "ham", row["time"] + (100 if place == 7 else 4) * DAY)
+    settle(folder)
+    needs = {need.what: need.since for need in needs_of(opened, "spam", now=NOW)}
+    assert needs["labels"] == TODAY + 6 * DAY  # one of 120 was forgotten for long: it keeps no day
+
+
+def test_on_a_full_disk_the_days_that_are_not_kept_make_room(
+    small: Small, watched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_BACK", 8)
+    first = small.folder / "recorded" / "date=2026-03-02"
+    write = write_whole
+
+    def full(table: pa.Table, path: Path) -> None:
+        if first.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(table, path)
+
+    monkeypatch.setattr(compaction, "write_whole", full)
+    with pytest.raises(StorageError, match="cannot be compacted"):
+        tidy(watched, "spam", now=NOW)  # everything is kept
+    path = small.folder / "assay.toml"
+    path.write_text(path.read_text().replace('time = "time"', 'time = "time"\nkeep = "7d"'))
+    done = tidy(project(small, NOW), "spam", now=NOW)
+    assert done.pruned is not None
+    assert (done.pruned.doomed.rows, done.pruned.log is not None) == (160, True)
+    assert done.compacted.made == 7
 
 
 def test_days_that_the_reference_is_made_of_stay(
