@@ -15,7 +15,7 @@ from tests.authority import DAY, NOW, TLS, Authority, blank, usage
 from assay.errors import KeyFileError, VerificationError
 from assay.findings import Severity
 from assay.keys.base import key_id_of
-from assay.keys.x509 import certified_pem, check_chain, der, read_certificates
+from assay.keys.x509 import certified_pem, check_chain, check_usable, der, read_certificates
 
 ROOT = Authority.root()
 MIDDLE = ROOT.below("middle")
@@ -147,3 +147,37 @@ def test_a_file_without_certificates_is_named(tmp_path: Path, text: bytes) -> No
 def test_bytes_that_are_no_certificate_certify_no_key() -> None:
     with pytest.raises(KeyFileError, match="damaged"):
         certified_pem(b"junk")
+
+
+@pytest.mark.parametrize(
+    ("leaf", "said"),
+    [
+        (ROOT.leaf(start=NOW - DAY * 2, end=NOW - DAY), ["expired on 2026-02-28"]),
+        (ROOT.leaf(extended=(TLS,)), ["is for a web server"]),
+        (ROOT.leaf(extended=()), ["is for nothing in particular"]),
+        (ROOT.leaf(signs=False), ["is not for digital signatures"]),
+        (ROOT.leaf(signs=None), ["is not for digital signatures"]),
+        (ROOT.leaf(extended=(TLS,), start=NOW - DAY * 2, end=NOW - DAY), ["expired on", "is for a web server"]),
+        (ROOT.leaf(extended=(TLS,), start=NOW + DAY, end=NOW + DAY * 2), ["is for a web server"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_no_one_would_accept_is_refused_before_it_signs(leaf: x509.Certificate, said: list[str]) -> None:
+    with pytest.raises(KeyFileError, match="nothing was signed") as caught:
+        check_usable(leaf, now=NOW)
+    assert all(one in caught.value.message for one in said), caught.value.message
+    assert "valid only from" not in caught.value.message
+
+
+def test_who_signs_before_a_certificate_begins_may_have_it_stamped_later() -> None:
+    for start in (NOW - DAY, NOW, NOW + DAY):
+        check_usable(ROOT.leaf(start=start, end=NOW + DAY * 2), now=NOW)
+
+
+def test_a_damaged_certificate_signs_nothing() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    junk = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"junk")
+    damaged = blank("ci", key, "root").add_extension(junk, critical=True).sign(ROOT.key, hashes.SHA256())
+    with pytest.raises(KeyFileError, match="damaged"):
+        check_usable(damaged, now=NOW)
+    assert rules([damaged]) == ["certificate.malformed"]

@@ -12,7 +12,8 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from tests.small_project import RELEASE, ROWS_A_DAY, TODAY, Small, build
+from sqlalchemy import delete
+from tests.small_project import ANNA, RELEASE, ROWS_A_DAY, TODAY, Small, build
 from tests.unit.cli.prompt import NOW, clock_from, typed
 
 from assay.diagnosis.case import Case
@@ -24,6 +25,9 @@ from assay.project.baselines import learn_baseline
 from assay.project.checks import last
 from assay.project.watching import diagnose_model
 from assay.signing.sign import sign
+from assay.signing.store import StoredVersions
+from assay.storage.database import open_audit, writing
+from assay.storage.tables import checks, versions
 
 DAY = timedelta(days=1)
 
@@ -72,6 +76,55 @@ def test_a_signature_that_was_taken_away_is_told(tmp_path: Path, signed: Callabl
     (small.model / "model.sig").unlink()
     with pytest.raises(VerificationError) as caught:
         integrity.verify_model(small.project, "spam", now=TODAY)
+    assert "never signed" not in caught.value.message
+    assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
+
+
+def seen_by_the_log_alone(small: Small) -> None:
+    small.sign()
+    with writing(small.project.state) as connection:  # a database that was emptied, or begun anew
+        for table in (versions, checks):
+            connection.execute(delete(table))
+
+
+def seen_by_the_database_alone(small: Small) -> None:
+    sign(small.model, small.keys[RELEASE], now=TODAY)
+    StoredVersions(small.project.state).remember("spam", 1, "ab" * 32, TODAY)
+
+
+def refused_before(small: Small) -> None:
+    sign(small.model, small.keys[ANNA], now=TODAY)  # trusted, but nobody whom the policy names
+    with pytest.raises(VerificationError, match="anna"):
+        integrity.verify_model(small.project, "spam", now=TODAY)
+
+
+def told_by_a_log_that_cannot_be_read(small: Small) -> None:
+    seen_by_the_log_alone(small)
+    engine = open_audit(small.project.log_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update entries set body = cast('{' as blob) where kind = 'model.signed'")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "before", [seen_by_the_log_alone, seen_by_the_database_alone, refused_before, told_by_a_log_that_cannot_be_read]
+)
+def test_no_single_trace_of_a_signature_is_enough_to_take_away(tmp_path: Path, before: Callable[[Small], None]) -> None:
+    """Of what is left of a signature each trace alone says that there was one, whatever befell the others."""
+    small = build(tmp_path)
+    before(small)
+    (small.model / "model.sig").unlink()
+    with pytest.raises(VerificationError) as caught:
+        integrity.verify_model(small.project, "spam", now=TODAY)
+    assert "never signed" not in caught.value.message
+    assert "signature.missing" in {finding.rule for finding in caught.value.findings}
+    assert last(small.project.state, "spam", {"bytes": DAY})["bytes"].outcome == "fail"
+
+
+def test_a_signature_that_was_named_and_is_not_there_is_told(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    with pytest.raises(VerificationError) as caught:
+        integrity.verify_model(small.project, "spam", now=TODAY, signature=tmp_path / "kept" / "spam.sig")
     assert "never signed" not in caught.value.message
     assert len(small.project.log.entries(kinds=["verify.refused"])) == 1
 
