@@ -7,11 +7,17 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from tests.small_project import CONFIG, TODAY, Small, build
+from tests.small_project import ANNA, CONFIG, ROWS_A_DAY, TODAY, Small, build
 
+from assay.errors import BaselineError, ConfigError
+from assay.monitoring.store import save_baseline
+from assay.project.baselines import learned_baseline
+from assay.project.checks import last
 from assay.project.copies import Copies
 from assay.project.monitoring import monitor_model
+from assay.project.rebaselining import renew_baseline
 
 DAY = timedelta(days=1)
 
@@ -54,6 +60,35 @@ def test_a_copy_is_begun_when_a_window_may_be_complete(tmp_path: Path, begun: li
     windows, started = ran(small, begun, TODAY + 3 * DAY)
     assert windows == 3
     assert started
+
+
+def test_a_new_baseline_has_all_windows_to_judge(tmp_path: Path, begun: list[str | None]) -> None:
+    small = live(tmp_path)
+    small.serve(2, start=TODAY)
+    now = TODAY + 2 * DAY
+    assert ran(small, begun, now)[0] == 2
+    assert ran(small, begun, now) == (2, 0)
+    reference = small.folder / "data" / "reference.parquet"
+    pq.write_table(pq.read_table(reference).slice(ROWS_A_DAY), reference)
+    renew_baseline(small.reopened(now=now), "spam", reason="the first day was odd", signer=small.keys[ANNA], now=now)
+    windows, started = ran(small, begun, now)
+    assert windows == 2
+    assert started
+
+
+def test_a_run_that_could_not_begin_is_remembered_and_one_that_is_no_run_is_not(tmp_path: Path) -> None:
+    small = live(tmp_path)
+    learned = learned_baseline(small.project, "spam", now=TODAY)
+    save_baseline(small.project.state, "spam", learned)  # by hand: the log tells of none
+    with pytest.raises(BaselineError, match="not the newest that the log tells of"):
+        monitor_model(small.project, "spam", TODAY)
+    assert last(small.project.state, "spam", {"monitoring": DAY})["monitoring"].outcome == "unknown"
+    (folder := tmp_path / "unwatched").mkdir()
+    start, end = CONFIG.index("[models.spam.predictions]"), CONFIG.index("[models.spam.policy]")
+    unwatched = build(folder, config=CONFIG[:start] + CONFIG[end:])
+    with pytest.raises(ConfigError, match="names no predictions"):
+        monitor_model(unwatched.project, "spam", TODAY)
+    assert last(unwatched.project.state, "spam", {"monitoring": DAY})["monitoring"].outcome is None
 
 
 def test_windows_of_rows_may_be_complete_at_any_time(tmp_path: Path, begun: list[str | None]) -> None:
