@@ -13,11 +13,12 @@ from assay.errors import AssayError
 from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
 from assay.monitoring.clients import store
-from assay.monitoring.clients.counting import LEAD, MOST_SEEN, Roster, count, newest
-from assay.monitoring.clients.judge import ClientAlarm, ClientWindow, judge
-from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, NOBODY, Columns, Seen, Sight
+from assay.monitoring.clients.counting import LEAD, count, newest
+from assay.monitoring.clients.judge import ClientAlarm, Doubt, judge
+from assay.monitoring.clients.roster import MOST_SEEN, Roster
+from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, NOBODY, ClientWindow, Columns, Seen, Sight
 from assay.monitoring.clients.space import SAMPLE, Space
-from assay.monitoring.clients.words import SIGNAL, sentence, who
+from assay.monitoring.clients.words import SIGNAL, alike, sentence, untold, who, world
 from assay.monitoring.clock import readable
 from assay.monitoring.monitor import FEWEST_WINDOWS
 from assay.monitoring.schema import PredictionSchema
@@ -45,6 +46,7 @@ class ClientWatch:
         clients: Different clients in them.
         alarms: All alarms of these windows.
         new: Those that were not known before.
+        doubts: What is so now and is no alarm, because it may be the world that has moved.
         findings: What was odd, and the new alarms.
     """
 
@@ -52,6 +54,7 @@ class ClientWatch:
     clients: int = 0
     alarms: tuple[ClientAlarm, ...] = ()
     new: tuple[ClientAlarm, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -90,7 +93,7 @@ def _watch(project: Project, model: ModelConfig, predictions: Predictions, colum
     merged |= {one.start: one for one in grown}
     every = [merged[start] for start in sorted(merged)]
     windows = newest(every[-store.KEPT :])
-    raised = judge(
+    judged = judge(
         windows,
         windows_per_alarm=max(model.clients.false_alarm_every / width, FEWEST_WINDOWS),
         usual=usual,
@@ -102,14 +105,16 @@ def _watch(project: Project, model: ModelConfig, predictions: Predictions, colum
         space=key,
         changed=[one for one in grown if one.start >= windows[0].start],
         oldest=windows[0].start if windows else "",
-        raised=raised,
+        raised=judged.alarms,
         column=column,
         now=now,
         actor=project.actor,
     )
     monitoring.drain(project.state, project.log)
     clients = {who for window in windows for who in window.seen} - {NEWCOMERS}
-    return _said(project, name, ClientWatch(len(windows), len(clients), raised, new), windows, now=now)
+    return _said(
+        project, name, ClientWatch(len(windows), len(clients), judged.alarms, new, judged.doubts), windows, now=now
+    )
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class _Look:
             return ()
         before = [one for one in known if one.start < utc_text(start)]
         roster = Roster.of(before)
-        for name in usual:  # who is in the reference is no newcomer
+        for name in (*usual, *self.model.clients.trusted):  # who is in the reference, or trusted, is no newcomer
             roster.first[name] = start - 2 * FIRST_BACK
             roster.last[name] = max(roster.last.get(name, start), start)
         sight = Sight(space, self.columns())
@@ -211,12 +216,19 @@ def _said(
 ) -> ClientWatch:
     """Remember how it ended, and say what was found."""
     standing = [alarm for alarm in watch.alarms if alarm.until is None]
+    unsure = [one for one in watch.doubts if not one.is_world]
     if standing:
         outcome, detail = "fail", sentence(standing[0])
     elif not windows:
         outcome, detail = "unknown", "no complete window yet"
+    elif unsure:
+        outcome, detail = "unknown", untold(unsure[0])
     else:
-        outcome, detail = "pass", f"{watch.clients} clients, none beyond what any client may do{_before(watch)}"
+        many = (
+            f"{watch.clients:,} clients, none" if watch.clients != 1 else "1 client, and nobody to compare it with, not"
+        )
+        moved = "; all do what is unusual: the world has moved" if watch.doubts else ""
+        outcome, detail = "pass", f"{many} beyond what any client may do{_before(watch)}{moved}"
     body = {"windows": len(windows), "clients": watch.clients, "standing": len(standing)}
     checks.record(project.state, name, KIND, outcome=outcome, detail=detail, now=now, body=body)
     findings = [
@@ -225,19 +237,43 @@ def _said(
             name,
             Severity.CRITICAL,
             sentence(alarm),
-            {"queries": alarm.rows, "share": alarm.share, "tolerance": alarm.tolerance, "log_e": alarm.log_e},
+            {"queries": alarm.rows, "share": alarm.share, "tolerance": alarm.tolerance, "log_e": alarm.log_e}
+            | ({} if alarm.others is None else {"others": alarm.others, "others_queries": alarm.others_rows}),
         )
         for alarm in watch.new
     ]
+    return replace(watch, findings=(*findings, *_doubted(name, watch.doubts), *_odd(name, windows)))
+
+
+def _doubted(name: str, doubts: Sequence[Doubt]) -> list[Finding]:
+    """What may be the client or the world: each client that cannot be told, and once of all that do as all do."""
+    found = [
+        Finding("client.untold", name, Severity.WARNING, untold(one), {"queries": one.rows, "share": one.share})
+        for one in doubts
+        if not one.is_world
+    ]
+    for question in dict.fromkeys(one.question for one in doubts if one.is_world):
+        those = [one for one in doubts if one.is_world and one.question == question]
+        numbers = {"clients": len(those), "others": those[0].others or 0.0}
+        found.append(Finding("client.world", name, Severity.WARNING, world(those, name), numbers))
+    return found
+
+
+def _odd(name: str, windows: Sequence[ClientWindow]) -> list[Finding]:
+    """What is odd about who is said to have asked."""
+    found = []
     unnamed = sum(window.seen[NOBODY].rows for window in windows if NOBODY in window.seen)
     if unnamed:
         said = f"{unnamed:,} rows do not say who asked: they are judged as one client"
-        findings.append(Finding("client.unnamed", name, Severity.INFO, said, {"rows": unnamed}))
+        found.append(Finding("client.unnamed", name, Severity.INFO, said, {"rows": unnamed}))
+    twice = alike({who for window in windows for who in window.seen} - {NEWCOMERS})
+    if twice:
+        found.append(Finding("client.alike", name, Severity.INFO, twice))
     if any(len(window.seen) > MOST_CLIENTS for window in windows):
         said = f"a window has more than {MOST_CLIENTS:,} clients: those with the fewest rows are left out"
-        findings.append(Finding("client.too-many", name, Severity.WARNING, said))
+        found.append(Finding("client.too-many", name, Severity.WARNING, said))
     crowd = sum(len(window.seen) for window in windows)
     if crowd > MOST_SEEN - MOST_CLIENTS:
         said = f"{len(windows)} windows have {crowd:,} clients, about as many as are judged: older ones are let go"
-        findings.append(Finding("client.too-many", name, Severity.WARNING, said))
-    return replace(watch, findings=tuple(findings))
+        found.append(Finding("client.too-many", name, Severity.WARNING, said))
+    return found

@@ -162,3 +162,52 @@ def test_a_crowd_of_invented_clients_is_said_and_bounded(small: Small, monkeypat
     assert kept == seen.windows + 1  # and the reference
     again = watch_clients(small.project, "spam", NOW)
     assert (again.windows, again.alarms, again.new) == (seen.windows, seen.alarms, ())
+
+
+def moved_log(small: Small, *, clients: int) -> None:
+    """Three days; from the second on the world is another one, for all who ask."""
+    before, after = rows(1, start=TODAY, seed=5), rows(2, start=TODAY + timedelta(days=1), seed=6, shift=6.0)
+    answers = small._answers(pa.concat_tables([before, after]), wrong=False)
+    names = pa.array([f"user-{i % clients}" for i in range(len(answers))])
+    folder = small.folder / "predictions"
+    folder.mkdir(exist_ok=True)
+    pa.parquet.write_table(answers.append_column("who", names), folder / "log.parquet")
+
+
+def test_who_is_alone_in_a_world_that_moved_is_not_accused_and_nobody_says_all_is_well(small: Small) -> None:
+    moved_log(small, clients=1)
+    seen = watch_clients(small.project, "spam", NOW)
+    assert seen.alarms == ()
+    assert {one.rule for one in seen.findings} == {"client.untold"}
+    assert "client user-0" in seen.findings[0].detail
+    assert project_health(small.project, now=NOW).models[0].checks["clients"].light(NOW) == "uncertain"
+    done = {one.what: one for one in run_due(small.project, NOW + timedelta(hours=1))}
+    assert done["watch the clients of spam"].outcome == "unknown"
+
+
+def test_a_small_crowd_in_a_world_that_moved_is_told_so_and_nobody_is_accused(small: Small) -> None:
+    moved_log(small, clients=4)
+    seen = watch_clients(small.project, "spam", NOW)
+    assert seen.alarms == ()
+    said = {one.rule: one for one in seen.findings}
+    assert "client.world" in said
+    assert "assay baseline spam" in said["client.world"].detail
+    assert small.project.log.entries(kinds=["client.alarm"]) == []
+
+
+def test_a_trusted_client_is_no_newcomer(tmp_path: Path) -> None:
+    made = build(tmp_path, config=WITH_CLIENTS + '\n[models.spam.clients]\ntrusted = ["mallory"]\n')
+    made.go_live()
+    log_of(made, attacked=True)
+    assert watch_clients(made.project, "spam", NOW).alarms == ()
+
+
+def test_names_that_differ_only_by_case_are_told_once_a_run(small: Small) -> None:
+    honest = small._answers(rows(1, start=TODAY, seed=5), wrong=False)
+    names = pa.array([("Anna", "anna ", None, " ")[i % 4] for i in range(len(honest))])
+    (small.folder / "predictions").mkdir()
+    pa.parquet.write_table(honest.append_column("who", names), small.folder / "predictions" / "log.parquet")
+    seen = watch_clients(small.project, "spam", NOW)
+    assert [one.rule for one in seen.findings] == ["client.unnamed", "client.alike"]
+    assert '"Anna" and "anna "' in seen.findings[1].detail
+    assert "20 rows do not say" in seen.findings[0].detail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -12,65 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from assay.engines.base import Engine, Source
-from assay.monitoring.clients.judge import ClientWindow
-from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, Seen, Sight
-from assay.storage.clock import from_text, utc_text
-
-SETTLED: Final = timedelta(days=7)
-"""A client is a newcomer for so long."""
-
-FORGOTTEN: Final = timedelta(days=30)
-"""A client that was away for so long is a newcomer again."""
+from assay.monitoring.clients.roster import MOST_SEEN, Roster
+from assay.monitoring.clients.sight import MOST_CLIENTS, NEWCOMERS, ClientWindow, Seen, Sight
+from assay.storage.clock import utc_text
 
 LEAD: Final = timedelta(days=1)
 """Queries so long before a window are remembered beside those in it."""
 
 CHUNK: Final = 100_000
 """Rows that are in memory at a time."""
-
-MOST_SEEN: Final = 400_000
-"""Clients in all windows that are kept, each counted in each: whoever invents a name for every query would otherwise
-fill memory and disk, and take the time of everything else that is due."""
-
-
-@dataclass
-class Roster:
-    """When each client was first and last seen; of more than `MOST_SEEN`, those seen last.
-
-    Attributes:
-        first: Start of the window it was first seen in; of one that came back, of its return.
-        last: Start of the last window it was seen in.
-    """
-
-    first: dict[str, datetime] = field(default_factory=dict)
-    last: dict[str, datetime] = field(default_factory=dict)
-
-    def see(self, names: Iterable[str], start: datetime) -> None:
-        """Note who was seen in a window."""
-        for name in names:
-            if name not in self.first or start - self.last[name] > FORGOTTEN:
-                self.first[name] = start
-            self.last.pop(name, None)  # the order is that of the last time
-            self.last[name] = start
-        while len(self.last) > MOST_SEEN:
-            oldest = next(iter(self.last))
-            del self.first[oldest], self.last[oldest]
-
-    def settled(self, start: datetime) -> set[str]:
-        """Clients that are no newcomers in a window."""
-        return {
-            name
-            for name, moment in self.first.items()
-            if moment + SETTLED <= start and start - self.last[name] <= FORGOTTEN
-        }
-
-    @classmethod
-    def of(cls, windows: Sequence[ClientWindow]) -> Roster:
-        """Who was seen in windows that were counted before."""
-        roster = cls()
-        for window in windows:
-            roster.see((name for name in window.seen if name != NEWCOMERS), from_text(window.start))
-        return roster
 
 
 def look_at(sight: Sight, windows: Iterable[tuple[datetime, datetime, pa.Table]], roster: Roster) -> list[ClientWindow]:

@@ -61,6 +61,21 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientWindow:
+    """What was seen of all clients in one window.
+
+    Attributes:
+        start: First instant, ISO 8601 UTC.
+        end: First instant after it.
+        seen: By client.
+    """
+
+    start: str
+    end: str
+    seen: Mapping[str, Seen]
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Where a row says what.
 
@@ -104,7 +119,7 @@ class Sight:
         points = self.space.points(rows)
         answers = np.array([str(one) for one in rows.column(self.columns.prediction).to_pylist()], dtype=object)
         narrow = self._narrow(rows)
-        clients = as_texts(rows.column(self.columns.client)).dictionary_encode()
+        clients = _names(rows.column(self.columns.client)).dictionary_encode()
         names = [_named(name) for name in clients.dictionary.to_pylist()]
         places = np.asarray(clients.indices.fill_null(-1), dtype=np.intp)
         order = np.argsort(places, kind="stable")
@@ -161,9 +176,31 @@ class Sight:
         return Seen(len(points), tries, (copies, walking, edging, int((strange & fresh).sum())))
 
 
+def _names(column: pa.ChunkedArray) -> pa.Array:
+    """Who asked, as texts: the same one whichever type the column happens to have, and whoever else is in it."""
+    if pa.types.is_floating(column.type):  # whole numbers, where some rows do not say who asked
+        values = column.to_pylist()
+        whole = [None if one is None or np.isnan(one) else int(one) if one.is_integer() else one for one in values]
+        return pa.array([None if one is None else str(one) for one in whole], pa.string())
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        values = column.to_pylist()
+        return pa.array([None if one is None else _read(one) for one in values], pa.string())
+    return as_texts(column)
+
+
+def _read(name: bytes) -> str:
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        return f"0x{name.hex()}"
+    return text if text.isprintable() else f"0x{name.hex()}"
+
+
 def _named(name: str) -> str:
     """A name fit to be kept and shown; whoever asks may choose it."""
-    whole = "".join(letter if letter.isprintable() else "?" for letter in name) or NOBODY
+    whole = "".join(letter if letter.isprintable() else "?" for letter in name)
+    if not whole.strip():  # a blank says nobody
+        return NOBODY
     if len(whole) <= _LONGEST_NAME:
         return whole
     return f"{whole[: _LONGEST_NAME - 17]}…{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -10,8 +10,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from assay.errors import StorageError
-from assay.monitoring.clients.judge import ClientAlarm, ClientWindow
-from assay.monitoring.clients.sight import Seen, as_json, parse
+from assay.monitoring.clients.judge import ClientAlarm
+from assay.monitoring.clients.sight import ClientWindow, Seen, as_json, parse
 from assay.monitoring.clients.words import as_json as alarm_json
 from assay.monitoring.store import outbox_key
 from assay.storage.clock import utc_text
