@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assay.monitoring.partitions import LABELS, Label, drop_labels, settle, write_labels, write_whole
+from assay.monitoring.partitions import (
+    LABELS,
+    Label,
+    alone,
+    drop_labels,
+    recorded_files,
+    settle,
+    write_labels,
+    write_whole,
+)
 from assay.monitoring.recorder import KEPT, Recorder
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -50,11 +62,40 @@ def test_what_cannot_be_written_leaves_the_file_of_before_and_nothing_beside_it(
     assert names(tmp_path) == ["a.parquet"]
 
 
+def test_a_link_that_is_laid_at_the_last_moment_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious, folder = tmp_path / "precious", tmp_path / "hour=12"
+    precious.write_text("of somebody else")
+    real = Path.unlink
+
+    def laying(self: Path, *, missing_ok: bool = False) -> None:
+        real(self, missing_ok=missing_ok)
+        monkeypatch.setattr(Path, "unlink", real)
+        self.symlink_to(precious)
+
+    monkeypatch.setattr(Path, "unlink", laying)
+    with pytest.raises(FileExistsError):
+        write_whole(ROWS, folder / "a.parquet")
+    assert precious.read_text() == "of somebody else"
+    assert names(folder) == []
+
+
 def test_a_reader_never_meets_a_file_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda _: met.extend(tmp_path.glob("**/[!.]*.parquet")))
     write_whole(ROWS, tmp_path / "date=2026-03-01" / "a.parquet")
     assert [path.name for path in met] == ["a.parquet"], "not when its bytes are synced, only when its name is"
+
+
+def test_only_what_a_recorder_names_so_is_a_recorded_file(tmp_path: Path) -> None:
+    day = "date=2026-03-01"
+    mine = [f"{day}/hour=12/{'a' * 32}.parquet", f"{day}/hour=13/{'b' * 32}.parquet"]
+    others = [f"{day}/report.parquet", f"{day}/hour=12/mine/{'c' * 32}.parquet", f"old/{day}/hour=12/x.parquet"]
+    for name in [*mine, *others]:
+        write_whole(ROWS, tmp_path / name)
+    (tmp_path / day / "hour=14" / f"{'d' * 32}.parquet").mkdir(parents=True)
+    assert [path.relative_to(tmp_path).as_posix() for path in recorded_files(tmp_path)] == mine
 
 
 def labels_kept(folder: Path) -> set[str]:
@@ -87,6 +128,42 @@ def test_no_label_is_gone_before_those_that_stay_are_written(
         assert drop_labels(tmp_path, NOON.replace(day=2)) == 1
     assert seen == [True]
     assert labels_kept(tmp_path) == {"new"}
+
+
+def locked(folder: Path) -> bool:
+    """Whether somebody holds the folder for themselves."""
+    with (folder / ".settle.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_who_settles_holds_the_folder_until_all_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Recorder(tmp_path, model="ab" * 32) as recorder:
+        recorder.log({"x": 1, "prediction": 1, "request_id": "a"})
+    write_labels(tmp_path, [Label("a", 1, NOON)], "a")
+    held: list[tuple[str, bool]] = []
+    for name in ("replace", "unlink"):
+        real = getattr(Path, name)
+
+        def watched(
+            self: Path, *args: object, name: str = name, real: Callable[..., object] = real, **how: bool
+        ) -> object:
+            held.append((name, locked(tmp_path)))
+            return real(self, *args, **how)
+
+        monkeypatch.setattr(Path, name, watched)
+    assert settle(tmp_path).joined == 1
+    assert {("replace", True), ("unlink", True)} == set(held)
+    assert not locked(tmp_path)
+    with suppress(ZeroDivisionError), alone(tmp_path):
+        assert locked(tmp_path)
+        raise ZeroDivisionError
+    assert not locked(tmp_path)
 
 
 def test_a_label_as_old_as_the_limit_stays(tmp_path: Path) -> None:
