@@ -32,11 +32,13 @@ from assay.engines.base import (
     Quantity,
     Question,
     Source,
+    Span,
     Text,
     Values,
     Wrong,
 )
 from assay.engines.shelf import ENGINES, find
+from assay.engines.times import to_micros
 from assay.errors import ConfigError, TableError
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -315,6 +317,23 @@ def test_oddities_are_counted(engine: Engine, tmp_path: Path) -> None:
     )
     assert (odd.rows, odd.backward, odd.repeated_ids, odd.without_id, odd.early_labels) == (5, 1, 1, 1, 1)
     assert (odd.labelled, odd.future, odd.undated, odd.counts) == (3, 1, 0, {"y": 3, "empty": 0})
+    sooner = engine.oddities(source, time="ts", now=START + timedelta(minutes=30), label="y", label_time="came")
+    assert (odd.future_labels, sooner.future_labels) == (0, 2)  # a time without a label tells of no label
+
+
+def test_a_time_beyond_the_years_that_can_be_told_is_none(engine: Engine, tmp_path: Path) -> None:
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    beyond = (9 * 10**18, to_micros(last) + 1, to_micros(first) - 1, -9 * 10**18)
+    stamps = [*beyond, *map(to_micros, (last, START, first)), None]
+    kind = pa.timestamp("us", tz="UTC")
+    columns = {"ts": pa.array(stamps, kind), "naive": pa.array(stamps, pa.timestamp("us")), "y": [1] * len(stamps)}
+    source = write(tmp_path / "t.parquet", columns)
+    for time in ("ts", "naive"):
+        assert engine.span(source, time) == Span(first, last, 8, 5)
+        tally = engine.counts(source, CountQuery(time, days(1), ()))
+        assert (tally.before, tally.windows[0].rows, tally.after, tally.undated) == (1, 1, 1, 5)
+        odd = engine.oddities(source, time=time, now=START, label="y", label_time="ts")
+        assert (odd.undated, odd.future, odd.future_labels) == (5, 1, 1)
 
 
 def test_oddities_of_rows_that_were_looked_at_before_are_not_counted_again(engine: Engine, tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def oddities(
         asked |= {"labelled": "count(y)"}
         if label_time is not None:
             parts.append(f"{micros(table.columns, label_time)} AS came")
-            asked |= {"early_labels": "count(y) FILTER (WHERE came < t)"}
+            asked |= {
+                "early_labels": "count(y) FILTER (WHERE came < t)",
+                "future_labels": f"count(y) FILTER (WHERE came > {to_micros(now)})",
+            }
     for i, column in enumerate(columns):
         table.columns.family(column)
         parts.append(f"{table.columns.dialect.quoted(column)} AS c{i}")

@@ -249,6 +249,7 @@ class Oddities:
         repeated_ids: Rows beyond the first of each request id.
         without_id: Rows without a request id.
         early_labels: Labels that came before their row was answered.
+        future_labels: Labels that came after the reading of the clock.
         labelled: Rows with a label.
         future: Rows whose time is after the reading of the clock.
         counts: Non-null rows by column, of the columns asked for.
@@ -260,6 +261,7 @@ class Oddities:
     repeated_ids: int = 0
     without_id: int = 0
     early_labels: int = 0
+    future_labels: int = 0
     labelled: int = 0
     future: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)

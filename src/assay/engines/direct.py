@@ -201,7 +201,8 @@ def oddities(
     tables = read(files, sorted(wanted))
     if tables is None:
         return None
-    found = dict.fromkeys(("rows", "undated", "backward", "future", "labelled", "early_labels", "with_id"), 0)
+    found = dict.fromkeys(("rows", "undated", "backward", "future", "labelled", "with_id"), 0)
+    found |= dict.fromkeys(("early_labels", "future_labels"), 0)
     ids: set[str] = set()
     told = dict.fromkeys(columns, 0)
     try:
@@ -226,6 +227,7 @@ def oddities(
                 if label_time is not None:
                     came = rows.micros(label_time)
                     masks["early_labels"] = masks["labelled"] & dated & (came != UNDATED) & (came < clock)
+                    masks["future_labels"] = masks["labelled"] & (came > to_micros(now))
             for name, mask in masks.items():
                 found[name] += int((keep & mask).sum())
             kept = int(keep.sum())

@@ -21,6 +21,7 @@ from assay.engines.binning import UNDATED, Doubles, Longs
 from assay.engines.files import PARQUET, RECORDED
 from assay.engines.sql import EXACT_INTEGERS
 from assay.engines.streaming import valid, values
+from assay.engines.times import EARLIEST, LATEST
 
 MOST_ROWS: Final = 1 << 16
 """Rows of all files together; of more, planning a statement takes no share of the time."""
@@ -84,11 +85,11 @@ class Column:
         return self.x.astype(np.float64)
 
     def micros(self) -> Longs | None:
-        """The times, `UNDATED` where there is none; None for a column of others, and where one is not finite."""
+        """The times, `UNDATED` where there is none; None for a column of others, and for years beyond 1 to 9999."""
         if self.family != "time":
             return None
         found: Longs = np.where(self.there, self.x, UNDATED).astype(np.int64)
-        return None if ((found < UNDATED) | (found >= -UNDATED)).any() else found
+        return None if (((found < EARLIEST) & self.there) | (found > LATEST)).any() else found
 
     def said(self) -> Mask | None:
         """Where its text is not null; None for a column of times."""

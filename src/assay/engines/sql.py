@@ -32,6 +32,7 @@ from assay.engines.base import (
 )
 from assay.engines.lists import Lists, duckdb_lists
 from assay.engines.made import Along, Difference, DrawnToken, OfQuery, TextFigure
+from assay.engines.times import EARLIEST, LATEST
 from assay.errors import TableError
 
 EXACT_INTEGERS: Final = float(2**53)
@@ -164,7 +165,7 @@ def family_of(sql_type: str) -> ColumnFamily:  # noqa: PLR0911 - a table of case
 
 
 def micros(columns: Columns, column: str) -> str:
-    """Microseconds since 1970 UTC of a time column, NULL where it has no readable finite time.
+    """Microseconds since 1970 UTC of a time column, NULL where it has no readable time of the years 1 to 9999.
 
     Raises:
         TableError: When the column holds no times.
@@ -173,7 +174,8 @@ def micros(columns: Columns, column: str) -> str:
     if family == "text":
         return put(dialect.micros_of_text, dialect.quoted(column))
     if family == "time":
-        return dialect.micros_of_time(dialect.quoted(column), columns.types[column])
+        told = dialect.micros_of_time(dialect.quoted(column), columns.types[column])
+        return f"(CASE WHEN {told} BETWEEN {EARLIEST} AND {LATEST} THEN {told} END)"
     raise TableError(f"column {column!r} holds {family} values where times were wanted: write ISO 8601 times")
 
 

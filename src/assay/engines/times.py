@@ -7,6 +7,10 @@ from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+EARLIEST: Final = -62_135_596_800_000_000
+"""The year 1 begins, in microseconds since 1970: a time before it is none."""
+LATEST: Final = 253_402_300_799_999_999
+"""The year 9999 ends: a time after it is none."""
 
 
 def to_micros(time: datetime | None) -> int:
@@ -18,4 +22,4 @@ def to_micros(time: datetime | None) -> int:
 
 def to_time(micro: float | str | None) -> datetime | None:
     """The instant that microseconds since 1970 say."""
-    return None if micro is None else EPOCH + int(micro) * MICROSECOND
+    return None if micro is None else EPOCH + min(max(int(micro), EARLIEST), LATEST) * MICROSECOND

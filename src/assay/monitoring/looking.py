@@ -31,12 +31,17 @@ class Look:
     Attributes:
         oddities: What the engine said.
         ids: The request ids of its rows.
-        now: The reading of the clock: of rows from its future there were none.
+        now: The reading of the clock: of rows and labels from its future there were none.
     """
 
     oddities: Oddities
     ids: frozenset[object]
     now: datetime
+
+
+def _waits(odd: Oddities) -> bool:
+    """Whether another reading of the clock may find less."""
+    return bool(odd.future or odd.future_labels)
 
 
 class Met:
@@ -111,7 +116,7 @@ class Looker:
             looks = [one or self._look(files) for one, files in zip(looks, each, strict=True)]
             found = [one for one in (*looks, self._look(rest)) if one is not None]
             if len(found) > len(looks) and sum(len(one.ids) for one in found) <= MOST_IDS:
-                kept = (one if one is not None and not one.oddities.future else None for one in looks)
+                kept = (one if one is not None and not _waits(one.oddities) else None for one in looks)
                 return self._together(found), tuple(kept)
         self.met.again(())
         return self.whole(), tuple(one if same else None for one, same in zip(looks, settled, strict=True))
