@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from assay.engines.base import Engine, Source
 from assay.engines.bringing import at_hand
+from assay.findings import Finding
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
 from assay.monitoring.floors import Floors
@@ -59,6 +61,13 @@ def monitor_tables(
         )
         evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every, floors=floors)
         series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
-        return replace(
-            evaluation, series=series, findings=(*told, *baseline.findings, *counted.findings, *evaluation.findings)
-        )
+        learned = _of_reference(baseline.findings)
+        return replace(evaluation, series=series, findings=(*told, *learned, *counted.findings, *evaluation.findings))
+
+
+def _of_reference(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What was odd about one table of two must say of which."""
+    return tuple(
+        one if one.rule.startswith("baseline.") else replace(one, detail=f"in the reference, {one.detail}")
+        for one in findings
+    )

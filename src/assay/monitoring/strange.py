@@ -77,8 +77,15 @@ def _about_new(
         yield Finding("column.new", subject, Severity.INFO, detail, {"columns": len(new)})
 
 
-def about_rows(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]:
-    """Rows without time, out of order, twice, labelled too early or from the future; columns without a value."""
+def about_rows(odd: Oddities, schema: PredictionSchema, *, live: bool) -> tuple[Finding, ...]:
+    """Rows without time, out of order, twice, labelled too early or from the future; columns without a value.
+
+    Args:
+        odd: What the engine said.
+        schema: What the columns mean.
+        live: Whether rows still come. In a finished table those of the future wait for nothing; see
+            `assay.monitoring.stray`.
+    """
     found = [
         Finding(
             "column.all-null",
@@ -91,10 +98,10 @@ def about_rows(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]:
         # An error column is empty while nothing fails.
         if odd.rows and not values and column != schema.error
     ]
-    return (*found, *_about_order(odd, schema))
+    return (*found, *_about_order(odd, schema, live=live))
 
 
-def _about_order(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]:
+def _about_order(odd: Oddities, schema: PredictionSchema, *, live: bool) -> tuple[Finding, ...]:
     cases: list[tuple[str, str, Severity, int, str]] = [
         (
             "time.unreadable",
@@ -107,12 +114,12 @@ def _about_order(odd: Oddities, schema: PredictionSchema) -> tuple[Finding, ...]
             "time.future",
             schema.time,
             Severity.WARNING,
-            odd.future,
-            "rows are from the future: they wait for it",
+            odd.future if live else 0,
+            "rows are later than the clock: they wait until their time has come",
         ),
     ]
     if odd.rows and odd.backward <= NEARLY_ORDERED * odd.rows:
-        said = "rows are earlier than the row before them: a clock went back; they are counted where their time says"
+        said = "rows are earlier than the row before them: a clock went back; each goes by the time it says"
         cases.append(("time.backwards", schema.time, Severity.WARNING, odd.backward, said))
     if schema.request_id is not None:
         said = "rows repeat a request id: each row is counted"

@@ -23,6 +23,7 @@ from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.settled import Counts, Settled, What, files_of
 from assay.monitoring.signals import SignalSpec, WindowCounts
 from assay.monitoring.strange import about_columns, about_rows, about_windows, odd_values
+from assay.monitoring.stray import Times, look
 from assay.storage.clock import from_text, parse_span, utc_text
 
 MOST_WINDOWS = 20_000
@@ -83,6 +84,7 @@ def cut(
     schema: PredictionSchema,
     window: str,
     *,
+    times: Times | None = None,
     after: datetime | None = None,
     through: datetime | None = None,
 ) -> tuple[datetime, ...]:
@@ -93,33 +95,50 @@ def cut(
         source: The table.
         schema: What its columns mean.
         window: A span or a number of rows.
+        times: From when to when its rows can be judged: needed where ``after`` or ``through`` is not given.
         after: End of the last window before, or a deployment; spans begin with the next that is whole from
             there on. None begins with the first row.
-        through: Reading of the clock: spans that end by then are complete, with rows or without. None takes
-            every span up to the last row.
+        through: Reading of the clock: windows that end by then are complete, with rows or without. None takes
+            every window up to the last row, and where rows later than that are left out, up to that.
 
     Raises:
         ConfigError: When there would be more than `MOST_WINDOWS`.
         TableError: When the table cannot be read.
     """
     width = parse_window(window)
+    first, last = (after or times.first, times.last) if times is not None else (after, None)
     if isinstance(width, int):
-        cuts = engine.steps(source, schema.time, width, since=after)
-        return cuts if len(cuts) > 1 else ()
-    first = after
+        left_out = through if through is not None else last if times is not None and times.ends else None
+        return _by_rows(engine, source, schema.time, width, since=first, last=left_out)
+    if through is None and times is not None and last is not None:
+        through = floor_to(last, width) + width
+        # A window that rows of the future are in is not over: nobody has lived through it.
+        if times.ends and times.future.first is not None and times.future.first < through:
+            through -= width
     if first is None or through is None:
-        span = engine.span(source, schema.time)
-        if span.first is None or span.last is None:
-            return ()
-        first = first or span.first
-        # A time in the future must not make windows that nobody has lived through.
-        through = through or floor_to(span.last, width) + width
+        return ()
     # The window that a deployment falls into is half another model's: it begins with the next one.
     start = floor_to(first, width) if after is None else floor_to(after + width - INSTANT, width)
     number = max(0, (through - start) // width)
     if number > MOST_WINDOWS:
-        raise ConfigError(f"{number:,} windows of {window} from {start:%Y-%m-%d} on are too many: widen the window")
+        raise ConfigError(
+            f"{number:,} windows of {window} from {start:%Y-%m-%d} to {through:%Y-%m-%d} are too many: widen the "
+            f"window, or leave out rows whose {schema.time} is wrong"
+        )
     return tuple(start + i * width for i in range(number + 1)) if number else ()
+
+
+def _by_rows(
+    engine: Engine, source: Source, time: str, rows: int, *, since: datetime | None, last: datetime | None
+) -> tuple[datetime, ...]:
+    """The ends of windows of so many rows, of which none is later than the last."""
+    cuts = engine.steps(source, time, rows, since=since)
+    if last is not None and cuts and cuts[-1] > last + INSTANT:
+        cuts = tuple(one for one in cuts if one <= last)
+        if cuts:
+            left = engine.counts(source, CountQuery(time, (cuts[-1], last + INSTANT), ())).windows[0]
+            cuts += (left.last + INSTANT,) if left.last is not None and left.rows >= rows else ()
+    return cuts if len(cuts) > 1 else ()
 
 
 def count(
@@ -145,7 +164,8 @@ def count(
         schema: What its columns mean.
         specs: The signals.
         window: A span or a number of rows.
-        now: The reading of the clock. Rows after it are counted when their time has come.
+        now: The reading of the clock. Rows after it are counted when their time has come; in a finished table not at
+            all, but where they are most of it.
         families: The columns of the baseline's table by the family of their type.
         live: Whether rows still come: then empty spans up to ``now`` are windows too. Of a finished table, the
             first and the last span are left out where they are clearly partial.
@@ -173,19 +193,23 @@ def count(
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
     seen = spans[0][0] if spans else None
     after = spans[-1][1] if spans else since
-    spans += list(pairwise(cut(engine, files.source, schema, window, after=after, through=now if live else None)))
+    times = look(engine, files.source, schema.time, parse_window(window), now=now, live=live) if after is None else None
+    findings += times.findings(schema.time, now, live=live) if times is not None else ()
+    through = now if live else None
+    spans += list(pairwise(cut(engine, files.source, schema, window, times=times, after=after, through=through)))
     met = Met() if before is None else before.met
     looker = Looker(engine, files, schema, columns, watched, now, seen, met)
     if live and spans:
         what = What(schema, tuple(specs), columns)
         return _live(looker, what, spans, known=known, there=there, findings=findings, settled=before)
-    findings += about_rows(looker.whole(), schema)
+    findings += about_rows(looker.whole(), schema, live=live)
     if not spans:
         return Counted((), (*findings, _no_window(schema, window)))
     windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
     odd = list(zip(windows, odd_values(tally, there.asked), strict=True))
     windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-    told = about_windows(windows, (tally.before, tally.after), odd, there.asked, live=False)
+    outside = 0, tally.after - (times.behind if times is not None else 0)
+    told = about_windows(windows, outside, odd, there.asked, live=False)
     return Counted(windows, (*findings, *partial, *told))
 
 
@@ -222,7 +246,7 @@ def _live(
         oddities, looks = looker.by_windows(each, looks, [one is not None for one in still])
     else:
         oddities = looker.whole()
-    findings += about_rows(oddities, schema)
+    findings += about_rows(oddities, schema, live=True)
     done = [one for one in takewhile(lambda one: one is not None, still) if one is not None]
     outside = 0, 0
     if len(done) < len(spans):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 from tests.unit.monitoring.streams import SCHEMA, START, requests, written
 
 from assay.audit.log import AuditLog
+from assay.engines.base import Source
 from assay.engines.duckdb import DuckDb
 from assay.errors import BaselineError, StorageError
 from assay.monitoring import store
@@ -65,6 +67,41 @@ def test_an_incomplete_window_waits(state: Engine, baseline: Baseline, tmp_path:
     assert found.evaluation.windows == 3
     assert "rows.waiting" in {finding.rule for finding in found.findings}
     assert run(state, ENGINE, source, "spam", now=LIVE + timedelta(days=4)).recorded.added == 1
+
+
+def test_the_first_windows_do_not_begin_with_a_row_of_another_time(
+    state: Engine, baseline: Baseline, tmp_path: Path
+) -> None:
+    born = datetime(1970, 1, 1, tzinfo=UTC)
+    table = requests(4, start=LIVE, seed=1)
+    stamps = [born, LIVE - timedelta(days=400), *table["ts"].to_pylist()[2:]]
+    odd = table.set_column(0, "ts", pa.array(stamps, table.schema.field("ts").type))
+    store.save_baseline(state, "spam", baseline)
+    found = run(state, ENGINE, written(odd, tmp_path / "live.parquet"), "spam", now=LIVE + timedelta(days=3))
+    kept = store.load_windows(state, "spam", baseline.digest)
+    assert ([window.rows for window in kept], kept[0].start) == ([198, 200, 200], utc_text(LIVE))
+    (told,) = [one for one in found.findings if one.rule == "time.stray"]
+    assert told.numbers["rows"] == 2
+    assert found.recorded.alarms == ()
+    later = run(state, ENGINE, Source((str(tmp_path / "live.parquet"),)), "spam", now=LIVE + timedelta(days=4))
+    assert [window.rows for window in store.load_windows(state, "spam", baseline.digest)] == [198, 200, 200, 200]
+    assert "time.stray" not in {one.rule for one in later.findings}
+
+
+def test_a_row_of_the_future_ends_no_window_of_rows(state: Engine, tmp_path: Path) -> None:
+    source = written(requests(DAYS), tmp_path / "reference.parquet")
+    by_rows = Baseline.learn(ENGINE, source, SCHEMA, window="150rows", now=LIVE)
+    store.save_baseline(state, "spam", by_rows)
+    table = requests(3, start=LIVE, seed=1)
+    far = [datetime(2099, 1, 1, tzinfo=UTC)] * 50
+    for rows, windows in ((400, 2), (600, 3), (650, 4)):  # of 350, 550 and 600 that are not of the future
+        stamps = [*table["ts"].to_pylist()[: rows - 50], *far]
+        odd = pa.concat_tables([table, table]).slice(0, rows)
+        odd = odd.set_column(0, "ts", pa.array(stamps, table.schema.field("ts").type))
+        now = LIVE + timedelta(days=3)
+        run(state, ENGINE, written(odd, tmp_path / "live.parquet"), "spam", now=now)
+        kept = store.load_windows(state, "spam", by_rows.digest)
+        assert ([window.rows for window in kept], kept[-1].end <= utc_text(now)) == ([150] * windows, True)
 
 
 def test_late_rows_are_counted_and_told(state: Engine, baseline: Baseline, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_spans_are_aligned_to_utc_and_weeks_to_monday() -> None:
 
 def test_too_many_windows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="too many"):
-        cut(ENGINE, written(requests(2), tmp_path / "t.parquet"), SCHEMA, "1s")
+        counted(written(requests(2), tmp_path / "t.parquet"), window="1s")
 
 
 def test_a_partial_border_of_a_finished_table_is_left_out_and_told(tmp_path: Path) -> None:
