@@ -185,6 +185,14 @@ def _sentence(watched: Watched, question: Question, since: str, numbers: tuple[f
             f"({size:+.0%}; {low:+.0%} to {high:+.0%})"
         )
     return (
-        f"{question.label}: {baseline:.2%} of rows in the baseline, {baseline + size:.2%} since {since} "
+        f"{_asked(watched, question)}: {baseline:.2%} of rows in the baseline, {baseline + size:.2%} since {since} "
         f"({100 * size:+.2f} points; {100 * low:+.2f} to {100 * high:+.2f})"
     )
+
+
+def _asked(watched: Watched, question: Question) -> str:
+    """What "yes" means; of a latency also how many seconds that are, since whoever is called knows seconds."""
+    spec = watched.spec
+    if spec.name.startswith("latency_s:") and spec.edges:
+        return f"{question.label}, slower than {spec.edges[0]:.3g} s"
+    return question.label
