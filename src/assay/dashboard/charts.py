@@ -75,6 +75,7 @@ class Chart:
         percent: Whether values are shares from 0 to 1, shown as percentages.
         measured: Whether the values were measured; an estimate has another colour and a broken line.
         band: Lowest and highest value that never raises an alarm, or None.
+        since: From when on both hold, ISO 8601: what came before was judged by another baseline. Empty for all.
     """
 
     title: str
@@ -85,6 +86,7 @@ class Chart:
     percent: bool = True
     measured: bool = True
     band: tuple[float, float] | None = None
+    since: str = ""
 
     def sentence(self) -> str:
         """What the picture shows, for who cannot see it."""
@@ -106,8 +108,6 @@ class Chart:
 def specification(chart: Chart, width: int) -> dict[str, object]:
     """The Vega-Lite specification of a chart ``width`` pixels wide."""
     layers: list[dict[str, object]] = []
-    if chart.band is not None:
-        layers.append(_tolerance(*chart.band))
     times: dict[str, object] = {"field": "time", "type": "temporal", "title": None, "scale": {"type": "utc"}}
     times["axis"] = {
         "tickCount": max(3, width // 110),
@@ -115,6 +115,9 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
         "grid": False,
         "format": _dates(chart.points),
     }
+    held, across = _held(chart, times)
+    if chart.band is not None:
+        layers.append(_tolerance(*chart.band, held, across))
     values = {
         "field": "value",
         "type": "quantitative",
@@ -132,7 +135,8 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
     layers.append({"mark": line, "encoding": {**x, "y": values, **part}})
     if chart.level is not None:
         rule = {"type": "rule", "color": "currentColor", "opacity": 0.55, "strokeDash": [4, 4]}
-        layers.append({"data": {"values": [{"value": chart.level}]}, "mark": rule, "encoding": {"y": values}})
+        drawn = {"data": {"values": [{"value": chart.level, **held}]}, "mark": rule}
+        layers.append({**drawn, "encoding": {"y": values, **across}})
     layers += _happenings(chart.marks, times)
     return {
         "$schema": SCHEMA,
@@ -145,11 +149,19 @@ def specification(chart: Chart, width: int) -> dict[str, object]:
     }
 
 
-def _tolerance(low: float, high: float) -> dict[str, object]:
-    """What never raises an alarm, as a grey band from edge to edge."""
-    across = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
+def _held(chart: Chart, times: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Between which times the baseline holds, as data and encoding; nothing where that is from edge to edge."""
+    if not chart.points or chart.since <= chart.points[0].time:
+        return {}, {}
+    end = max(chart.since, chart.points[-1].time)
+    return {"from": chart.since, "to": end}, {"x": {**times, "field": "from"}, "x2": {"field": "to"}}
+
+
+def _tolerance(low: float, high: float, held: Mapping[str, object], across: Mapping[str, object]) -> dict[str, object]:
+    """What never raises an alarm, as a grey band."""
+    over = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}, **across}
     mark = {"type": "rect", "color": "currentColor", "opacity": 0.1}
-    return {"data": {"values": [{"low": low, "high": high}]}, "mark": mark, "encoding": across}
+    return {"data": {"values": [{"low": low, "high": high, **held}]}, "mark": mark, "encoding": over}
 
 
 def _rows(points: Sequence[Point]) -> list[dict[str, object]]:

@@ -22,7 +22,7 @@ from assay.monitoring.store import StoredAlarm
 from assay.monitoring.summary import Interval
 from assay.project.auditing import EntryProof
 from assay.project.curves import Drawn as Window
-from assay.project.curves import curves, levels
+from assay.project.curves import answered_since, curves, levels
 from assay.project.health import HEADLINES, Diagnosed, ModelHealth
 from assay.project.portraits import portrait
 from assay.project.project import Project
@@ -37,6 +37,10 @@ CLASS = "accuracy:class="
 DRAWN_POINTS = 60
 MOST_PICTURES = 4
 MOST_ALARMS = 20
+
+
+Usual = tuple[Mapping[str, float], Mapping[str, Interval], str]
+"""The baseline's figures, what never raises an alarm, and since when answers are judged by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,13 @@ def model_page(project: Project, health: ModelHealth, now: datetime) -> dict[str
     windows = curves(project, health.name)[-SHOWN_WINDOWS:]
     alarms = monitoring.alarms(project.state, health.name)
     live = deployments(project.state, health.name)
-    normal = levels(project, health.name)
+    normal, since = levels(project, health.name), answered_since(project, health.name)
     judged = portrait(project, health.name)
     bands = judged.tolerances if judged else {}
     body = health.diagnosed.body if health.diagnosed else None
     return {
-        "performance": [draw(chart) for chart in _performance(windows, alarms, live, (normal, bands))],
-        "inputs": [draw(chart) for chart in _behaviour(windows, alarms, live, (normal, bands))],
+        "performance": [draw(chart) for chart in _performance(windows, alarms, live, (normal, bands, since))],
+        "inputs": [draw(chart) for chart in _behaviour(windows, alarms, live, (normal, bands, since))],
         "courses": [draw(_course(one)) for one in (judged.courses if judged else ())[:MOST_PICTURES]],
         "shapes": [_shape(one) for one in (judged.shapes if judged else ())[:MOST_PICTURES]],
         "evidence_now": sorted(judged.evidence.items(), key=lambda pair: -pair[1])[:DRIFTING] if judged else [],
@@ -147,7 +151,8 @@ def spark(project: Project, name: str) -> Drawn | None:
         points = _points(windows, signal)
         if points:
             marks = _marks(points, _of_rows(monitoring.alarms(project.state, name)), deployments(project.state, name))
-            return draw(Chart(title, "share", points, marks, levels(project, name).get(signal)))
+            level, since = levels(project, name).get(signal), answered_since(project, name)
+            return draw(Chart(title, "share", points, marks, level, since=since))
     return None
 
 
@@ -159,7 +164,7 @@ def _performance(
     windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    usual: tuple[Mapping[str, float], Mapping[str, Interval]],
+    usual: Usual,
 ) -> list[Chart]:
     names = sorted({name for window in windows for name in window.values if name.startswith(CLASS)})
     wanted = [
@@ -174,7 +179,7 @@ def _behaviour(
     windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    usual: tuple[Mapping[str, float], Mapping[str, Interval]],
+    usual: Usual,
 ) -> list[Chart]:
     wanted = [
         ("confidence", "Mean confidence"),
@@ -189,10 +194,10 @@ def _charts(
     windows: Sequence[Window],
     alarms: Sequence[StoredAlarm],
     live: Sequence[Deployment],
-    usual: tuple[Mapping[str, float], Mapping[str, Interval]],
+    usual: Usual,
 ) -> list[Chart]:
     charts = []
-    normal, bands = usual
+    normal, bands, answers = usual
     for signal, title in wanted:
         points = _points(windows, signal)
         if points:
@@ -201,7 +206,9 @@ def _charts(
             marks = _marks(points, own, live)
             room = bands.get(signal)
             band = (room.low, room.high) if room else None
-            charts.append(Chart(title, "share", points, marks, level, measured=signal != ESTIMATED, band=band))
+            since = "" if signal.startswith("feature:") else answers
+            measured = signal != ESTIMATED
+            charts.append(Chart(title, "share", points, marks, level, measured=measured, band=band, since=since))
     return charts
 
 

@@ -54,6 +54,12 @@ def _drawn(summary: Mapping[str, object]) -> Drawn:
     )
 
 
+def answered_since(project: Project, name: str) -> str:
+    """Since when answers are judged by the newest baseline, ISO 8601; "" when it is for all windows."""
+    baseline = monitoring.load_baseline(project.state, name)
+    return baseline.since if baseline else ""
+
+
 def levels(project: Project, name: str) -> dict[str, float]:
     """The newest baseline's own figure of every rate; accuracies are shares of right answers."""
     baseline = monitoring.load_baseline(project.state, name)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -165,6 +166,25 @@ def test_the_level_of_the_baseline_is_drawn_when_there_is_one() -> None:
     dashed = [line for line in rules(PLAIN, "currentColor") if line.get("stroke-dasharray") == "4,4"]
     assert len(dashed) == 1
     assert not [line for line in rules(MARKED, "currentColor") if line.get("stroke-dasharray") == "4,4"]
+
+
+@pytest.mark.parametrize("begins", ["", day(-1), day(2), day(9)])
+def test_a_baseline_is_drawn_from_when_it_holds(begins: str) -> None:
+    chart = replace(PLAIN, since=begins, band=(0.8, 0.95))
+    (level,) = (line for line in rules(chart, "currentColor") if line.get("stroke-dasharray") == "4,4")
+    (band,) = (path for path in drawn(chart).iter(f"{SVG}path") if path.get("opacity") == "0.1")
+    width = float(level.get("x2") or 0)
+    across = re.match(r"M([\d.]+),[\d.]+h([\d.]+)", str(band.get("d")))
+    assert across is not None
+    left, whole = float(across[1]), WIDE - 60
+    if begins == day(2):  # two thirds of the way
+        assert (where(level), width) == pytest.approx((whole * 2 / 3, whole / 3))
+        assert (left, float(across[2])) == pytest.approx((whole * 2 / 3, whole / 3))
+    elif begins == day(9):
+        assert left == pytest.approx(where(level)) == pytest.approx(whole)
+    else:
+        assert (where(level), abs(width)) == pytest.approx((whole, whole))
+        assert (left, float(across[2])) == pytest.approx((0, whole))
 
 
 def shape(labels: tuple[str, ...]) -> Shape:
