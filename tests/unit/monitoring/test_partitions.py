@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import assay.monitoring.recorder
+from assay.errors import StorageError
 from assay.monitoring.partitions import (
     LABELS,
     Label,
@@ -25,6 +27,7 @@ from assay.monitoring.partitions import (
     write_whole,
 )
 from assay.monitoring.recorder import KEPT, Recorder
+from assay.monitoring.rows import as_table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROWS = pa.table({"x": [1, 2, 3]})
@@ -185,6 +188,9 @@ def test_labels_wait_in_bounded_memory_too(tmp_path: Path) -> None:
     folder.unlink()
     recorder.flush()
     assert labels_kept(folder) == {str(i) for i in range(KEPT)}, "the oldest"
+    recorder._thread = None
+    with pytest.raises(StorageError, match=r"^7 recorded rows could not be written"):
+        recorder.close()  # nothing waits any more, and something is lost
 
 
 def test_of_rows_that_the_disk_refuses_the_oldest_wait_for_it(tmp_path: Path) -> None:
@@ -217,6 +223,59 @@ def test_who_logs_faster_than_the_disk_writes_waits_for_it(tmp_path: Path) -> No
     written = sum(pq.ParquetFile(path).metadata.num_rows for path in tmp_path.glob("**/*.parquet"))
     assert written >= 4 * KEPT
     assert recorder.lost == 0
+
+
+def test_the_writing_thread_outlives_what_goes_wrong_and_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(tmp_path, model="ab" * 32, flush_s=0.001)
+    tried: list[bool] = []
+
+    def failing() -> None:
+        tried.append(True)
+        recorder._closed = len(tried) == 3
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "flush", failing)
+        recorder._tend()
+    assert len(tried) == 3
+    recorder._closed = False
+    recorder._start()
+    first = recorder._thread
+    recorder._start()  # as when two callers log a first row at once
+    assert recorder._thread is first
+    recorder.close()
+
+
+def test_one_file_is_written_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path, model="ab" * 32)
+    recorder.log({"x": 1, "prediction": 1})
+    recorder.label("1", label=True)
+    seen: list[bool] = []
+    for name in ("write_hour", "write_labels"):
+        monkeypatch.setattr(assay.monitoring.recorder, name, lambda *_: seen.append(recorder._writing.locked()))
+    recorder.flush()
+    assert seen == [True, True]
+    monkeypatch.undo()
+    recorder.close()
+
+
+def test_rows_that_are_no_table_are_counted_as_lost_and_cost_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choosy(names: tuple[str, ...], rows: list[tuple[object, ...]], **how: Callable[[], None]) -> pa.Table:
+        if "odd" in names:
+            raise OverflowError
+        return as_table(names, rows, **how)
+
+    monkeypatch.setattr(assay.monitoring.recorder, "as_table", choosy)
+    recorder = Recorder(tmp_path, model="ab" * 32)
+    for row in ({"x": 1}, {"odd": 2}, {"x": 3}, {"odd": 4}):
+        recorder.log({**row, "prediction": 1})
+    recorder.flush()
+    assert recorder.lost == 2
+    assert [x for path in recorded_files(tmp_path) for x in pq.ParquetFile(path).read()["x"].to_pylist()] == [1, 3]
 
 
 def test_rows_tried_twice_are_there_once_by_their_name(tmp_path: Path) -> None:
