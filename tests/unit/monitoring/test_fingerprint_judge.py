@@ -62,6 +62,10 @@ def test_a_difference_is_asked_again_until_chance_is_excluded() -> None:
     assert (found.outcome, found.change) == ("changed", "other model")
     wanted = found.queries - 1  # the second probe, asked again and again
     assert 1 / math.comb(20 + wanted, wanted) <= 0.01 / 2 / 2 / 2 < 1 / math.comb(20 + wanted - 1, wanted - 1)
+    # Of a rate of .036 the first run may spend half, half of that on single probes, and .003 on each of three.
+    three = judge(exact("2", "2", "1"), always(Reply("2")), rate=0.036)
+    assert (three.outcome, three.queries) == ("changed", 3 + 2)
+    assert 1 / math.comb(23, 3) <= 0.003 < 1 / math.comb(22, 2) < 0.006
 
 
 def test_one_odd_answer_among_many_is_no_fact_and_no_sameness() -> None:
