@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.here import KEY_HELP, now, open_project, read_key, telling
-from assay.cli.output import json_option, print_json, progress, say
+from assay.cli.output import Share, json_option, print_json, progress, say, typed_of
 from assay.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,10 +22,34 @@ _CODES = {"same": 0, "changed": 1, "unknown": 3}
 @click.option("--record", "recording", is_flag=True, help="Record it, while the model is known to be right.")
 @click.option("--key", metavar="KEY", help=f"With --record. {KEY_HELP}")
 @click.option("--probes", metavar="FILE", help="With --record: a JSON list of requests, else rows of the reference.")
-@click.option("--count", default=5, show_default=True, help="With --record: how many probes are chosen.")
-@click.option("--pairs", default=400, show_default=True, help="With --record: stored answers a probe to compare with.")
-@click.option("--rate", default=0.01, show_default=True, help="With --record: chance that the same model is accused.")
-@click.option("--queries", default=500, show_default=True, help="Most answers of this run, where answers vary.")
+@click.option(
+    "--count",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="With --record: how many probes are chosen.",
+)
+@click.option(
+    "--pairs",
+    default=400,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="With --record: stored answers a probe to compare with.",
+)
+@click.option(
+    "--rate",
+    default=0.01,
+    show_default=True,
+    type=Share(1e-6, 0.2),
+    help="With --record: chance that the same model is accused.",
+)
+@click.option(
+    "--queries",
+    default=500,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most answers of this run, where answers vary.",
+)
 @json_option
 def fingerprint(*, name: str, recording: bool, key: str | None, queries: int, as_json: bool, **options: object) -> int:
     """Ask model NAME its probes again: the same model within the error rate, or another one?
@@ -35,16 +59,15 @@ def fingerprint(*, name: str, recording: bool, key: str | None, queries: int, as
     """
     from assay.project.fingerprinting import hold_fingerprint
 
+    kept = typed_of(("queries",) if recording else ("key", "probes", "count", "pairs", "rate"))
+    if kept:
+        raise ConfigError(f"{kept[0]} {'does not belong' if recording else 'belongs'} to --record")
     project = open_project()
     if recording:
         recorded = _record(name, key, options)
         project.tell(now())
         _say_recorded(name, recorded, as_json=as_json)
         return 0
-    if key or options["probes"]:
-        raise ConfigError("--key and --probes belong to --record")
-    if queries < 1:
-        raise ConfigError(f"found --queries {queries}; wanted at least 1")
     with telling(project), progress(f"asking {name}"):
         held = hold_fingerprint(project, name, now=now(), queries=queries)
     _say(name, held, as_json=as_json)

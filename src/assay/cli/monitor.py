@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from assay.cli.here import now, open_project, telling
-from assay.cli.output import Written, json_option, print_findings, print_json, print_table, progress
+from assay.cli.output import Written, json_option, print_findings, print_json, print_table, progress, typed_of
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
 
@@ -87,6 +87,11 @@ def monitor(*, name: str | None, plot: Path | None, as_json: bool, **options: ob
             _say("current", evaluation, evaluation.alarms, evaluation.findings)
         # Of a table that nobody adds to, nothing can be told later either.
         return _code(evaluation.alarms, evaluation.findings) or (0 if evaluation.windows else 3)
+    stray = typed_of(tuple(options))
+    if stray:
+        raise ConfigError(
+            f"{stray[0]} is for two tables: give --reference and --current; a project says it in assay.toml"
+        )
     return _project(name, plot, as_json=as_json)
 
 
@@ -111,6 +116,9 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     for word in ("label", "query", "slices", "discover", "tolerance", "positive"):
         if options[word] and not options["prediction"]:
             raise ConfigError(f"--{word.removesuffix('s')} needs --prediction: without it only inputs are compared")
+    for word, task in (("positive", "binary"), ("tolerance", "regression")):
+        if options[word] is not None and options["task"] != task:
+            raise ConfigError(f"--{word} is for --task {task}")
     schema, engine = _schema(options), find_engine(str(options["engine"]))
     given = (Source((str(options[word]),)) for word in ("reference", "current"))
     with at_hand(next(given)) as reference, at_hand(next(given)) as current:

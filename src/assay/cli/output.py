@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from assay.errors import AssayError
 from assay.findings import Finding
@@ -49,6 +51,32 @@ class Written(click.Path):
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             self.fail(f"{path} cannot be written: check its owner and mode", param, ctx)
         return path
+
+
+class Share(click.FloatRange):
+    """A number of a range; NaN, which is in none and below no end, is refused as well."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Take the number, or its text; any other is wrong use."""
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return found
+
+
+def typed_of(names: Sequence[str]) -> list[str]:
+    """Which of these options of the present command were typed, as they are typed; defaults are none.
+
+    Args:
+        names: The names that the command's function gives its arguments.
+    """
+    context = click.get_current_context()
+    there = [one for one in context.command.params if one.name in names]
+    return [
+        max(one.opts, key=len)
+        for one in there
+        if context.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+    ]
 
 
 def counts_of(manifest: Manifest) -> dict[str, object]:

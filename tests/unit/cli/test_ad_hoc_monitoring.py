@@ -138,6 +138,11 @@ def test_without_floors_one_window_may_do_and_the_answer_says_so() -> None:
         (ad_hoc("reference.csv", "calm.csv", "--window", "daily"), 2, "daily"),
         (ad_hoc("reference.csv", "calm.csv", "--window", "0rows"), 2, "0rows"),
         (ad_hoc("reference.csv", "calm.csv", "--false-alarm-every", "never"), 2, "never"),
+        (ad_hoc("reference.csv", "calm.csv", "--false-alarm-every", "0d"), 2, "longer than zero"),
+        (ad_hoc("reference.csv", "calm.csv", "--false-alarm-every", "-1y"), 2, "'-1y'"),
+        (ad_hoc("reference.csv", "calm.csv", "--tolerance", "1"), 2, "--tolerance is for --task regression"),
+        (ad_hoc("reference.csv", "calm.csv", "--task", "regression", "--tolerance", "nan"), 2, "`tolerance` is nan"),
+        (ad_hoc("reference.csv", "calm.csv", "--positive", "spam"), 2, "--positive is for --task binary"),
         (ad_hoc("reference.csv", "calm.csv", "--time", "nope"), 2, "nope"),
         (ad_hoc("reference.csv", "calm.csv", "--prediction", "nope"), 2, "nope"),
     ],
@@ -256,7 +261,7 @@ def test_scores_and_texts_are_judged_without_a_project(tmp_path: Path) -> None:
     assert "body" not in {finding["subject"] for finding in answer.data["findings"]}  # type: ignore[attr-defined]  # JSON
     typed(*command, "--positive", "yes").refused(3, "never says")
     typed(*command, "--text", "nothing").refused(2, "nothing")
-    typed(*command, "--tolerance", "-1").refused(2, "tolerance")
+    typed(*command, "--tolerance", "1").refused(2, "--tolerance is for --task regression")
 
 
 def test_a_password_of_an_address_is_never_told() -> None:

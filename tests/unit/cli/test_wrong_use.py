@@ -15,6 +15,7 @@ from tests.unit.cli.prompt import FAULT, at, typed
 from assay.cli.here import open_project, telling
 from assay.cli.main import VERBS
 from assay.errors import VerificationError
+from assay.monitoring.fingerprint.reference import MOST_PROBES
 
 pytestmark = [pytest.mark.xdist_group("cli-wrong-use"), pytest.mark.usefixtures("clock")]
 
@@ -169,6 +170,45 @@ def test_an_unknown_model_is_named(signed: Path, words: tuple[str, ...]) -> None
 def test_what_cannot_be_done_is_told(signed: Path, words: tuple[str, ...], code: int, said: str) -> None:
     with at(signed):
         typed(*words).refused(code, said)
+
+
+RECORD = ("fingerprint", "spam", "--record", "--key", "keys/release.pem")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*RECORD, "--rate", "2"), "'--rate': 2.0 is not in the range"),
+        ((*RECORD, "--rate", "0"), "'--rate': 0.0 is not in the range"),
+        ((*RECORD, "--rate", "nan"), "'--rate': nan is not in the range"),
+        ((*RECORD, "--rate", "often"), "'often' is not a valid float"),
+        ((*RECORD, "--count", "0"), "'--count': 0 is not in the range"),
+        ((*RECORD, "--count", "65"), "'--count': 65 is not in the range"),
+        ((*RECORD, "--count", "99999999999999999999"), "'--count'"),
+        ((*RECORD, "--pairs", "-1"), "'--pairs': -1 is not in the range"),
+        ((*RECORD, "--queries", "9"), "--queries does not belong to --record"),
+        (("fingerprint", "spam", "--queries", "-1"), "'--queries': -1 is not in the range"),
+        (("fingerprint", "spam", "--rate", "0.01"), "--rate belongs to --record"),
+        (("fingerprint", "spam", "--probes", "p.json"), "--probes belongs to --record"),
+        (("monitor", "spam", "--window", "7d"), "--window is for two tables"),
+        (("monitor", "--tolerance", "-1"), "--tolerance is for two tables"),
+        (("monitor", "--slice", "a"), "--slice is for two tables"),
+        (("predictions", "prune", "spam", "--keep", "0d"), "longer than zero"),
+        (("predictions", "prune", "spam", "--keep", "-3d"), "'-3d'"),
+        (("predictions", "prune", "spam", "--keep", "999999999y"), "too long"),
+        (("predictions", "prune", "spam", "--before", "2026-02-30"), "2026-02-30"),
+    ],
+)
+def test_numbers_spans_and_days_that_make_no_sense_are_wrong_use(
+    signed: Path, words: tuple[str, ...], said: str
+) -> None:
+    with at(signed):
+        typed(*words).refused(2, said)
+
+
+def test_as_many_probes_may_be_asked_for_as_a_fingerprint_holds(signed: Path) -> None:
+    with at(signed):
+        typed(*RECORD, "--count", MOST_PROBES + 1).refused(2, f"1<=x<={MOST_PROBES}")
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def test_the_command_says_that_it_is_not_needed_and_what_it_wants(tmp_path: Path
     with at(small.folder, now=TODAY):
         typed("fingerprint", "spam").refused(3, "has no fingerprint", "--record")
         typed("fingerprint", "spam", "--record").refused(2, "--key")
-        typed("fingerprint", "spam", "--key", "k").refused(2, "belong to --record")
-        typed("fingerprint", "spam", "--queries", "0").refused(2, "at least 1")
+        typed("fingerprint", "spam", "--key", "k").refused(2, "--key belongs to --record")
+        typed("fingerprint", "spam", "--queries", "0").refused(2, "'--queries': 0 is not in the range")
         typed("fingerprint", "other").refused(2, "no model 'other'")
         (small.folder / "probes.json").write_text(json.dumps([{"a": 0.1, "b": 0.2}, {"a": 1.0, "b": -1.0}]))
         said = typed("fingerprint", "spam", "--record", "--key", "keys/release.pem", "--probes", "probes.json")
