@@ -27,6 +27,7 @@ from assay.monitoring.floors import SENSITIVE, Floors
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.signals import Axis, SignalSpec, WindowCounts
+from assay.monitoring.walk import Opening
 from assay.monitoring.watching import frame_of
 from assay.monitoring.weights import DISCOVERED, weights
 
@@ -118,6 +119,49 @@ def test_where_there_is_no_such_slice_e_is_one_on_average_or_less(day_sd: float)
     each = np.mean(found, axis=(0, 2))
     assert (each[0] > 0.1) & (each <= 1).all()
     assert (np.array(found) >= 20).mean() <= 1 / 20
+
+
+def test_every_slice_is_searched_once_if_it_has_rows_enough_and_nobody_watches_it_already() -> None:
+    stream = SlicedStream(seed=3, columns=4, rows=300, shares=(0.5, 0.3, 0.195, 0.005))
+    reference, live = stream.windows(20, 4)
+    every = candidates(searched(reference.specs), reference.windows, without=())
+    found = _searched(stream, reference, live, Floors()).live.where
+    assert len(found) == len({tuple(sorted(one.items())) for one in found})
+    enough = {i for i, rows in enumerate(every.rows.sum(0)) if rows >= 50}
+    assert [dict(one) for one in found] == [dict(every.where[i]) for i in sorted(enough)]
+    assert 0 < len(enough) < len(every.where)
+    own = SignalSpec("accuracy:slice:c0=1", "slices", "rate", "c0", sides="up", slice={"c0": "1"})
+    watched = replace(reference, specs=(*reference.specs, own))
+    assert {"c0": "1"} in found
+    assert [one for one in found if one != {"c0": "1"}] == [*_searched(stream, watched, live, Floors()).live.where]
+
+
+def test_where_no_slice_has_rows_enough_nothing_is_searched() -> None:
+    stream = SlicedStream(seed=3, columns=1, rows=8)
+    reference, live = stream.windows(4, 4)
+    frame = frame_of(
+        reference, live, specs=stream.specs(), windows_per_alarm=1000.0, span=timedelta(days=1), floors=Floors()
+    )
+    assert search(reference, live, weight=0.1, frame=frame) is None
+
+
+def test_all_ranks_share_one_budget_and_a_name_begins_where_its_evidence_may() -> None:
+    stream = replace(PLANTED, columns=4, worse=1.0)
+    reference, live = stream.windows(20, 16)
+    found = _searched(stream, reference, live, Floors())
+    assert (np.exp(found.log_e) > 1).sum(1).max() > 1, "more ranks than one speak"
+    assert (found.evidence() <= np.exp(found.log_e.max(1))).all()
+    for start in (0, 14):
+        opening, watched = found.name(Opening(3, 15, start, 1e6, None))
+        assert opening.start == max(start, stream.at + 1)
+        assert watched.spec.name == stream.name
+
+
+def test_an_excess_that_the_baselines_own_error_explains_is_not_chosen() -> None:
+    rows, expected = np.full((3, 1), 200.0), np.full((3, 1), 10.0)
+    events = np.array([[25.0], [10.0], [10.0]])
+    for known, chosen in ((1e6, 0), (100.0, NONE)):
+        assert choose(events, expected, rows, known=np.array([known]), design=np.ones(1))[1, 0] == chosen
 
 
 def test_a_table_is_counted_in_cells_as_its_rows_say(tmp_path: Path) -> None:
