@@ -193,6 +193,19 @@ def test_stored_answers_are_used_once_and_then_it_cannot_be_told() -> None:
     assert (lost.outcome, lost.queries) == ("unknown", 40)
 
 
+def test_where_probabilities_are_known_no_stored_answer_is_needed() -> None:
+    law = dict(zip("abcd", LAW.tolist(), strict=True))
+    reference = known([{"request": {"x": at}, "probabilities": law} for at in range(4)])
+    first = judge(reference, drawing(LAW, 1), rate=0.01, queries=200)
+    assert (first.outcome, first.queries) == ("same", 200)
+    assert judge(reference, drawing(LAW[::-1], 2), rate=0.01, number=2, earlier=(first.run,)).outcome == "changed"
+
+
+def test_an_answer_that_was_never_seen_counts_as_one_of_the_others() -> None:
+    evidence = Evidence(sampled(), 1, ())
+    assert [evidence.symbol(Reply(name)) for name in (*NAMES, '"z"', "")] == [0, 1, 2, 3, 4, 4]
+
+
 def test_evidence_of_many_small_runs_adds_up() -> None:
     reference, other = sampled(pairs=400), np.array([0.1, 0.2, 0.3, 0.4])
     live, outcomes = drawing(other, 3), []
