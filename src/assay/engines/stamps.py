@@ -87,18 +87,24 @@ class Files:
         stamps: Its files; empty where some were not recorded or are not here, and where they differ in their columns:
             then the types of a column are settled over all of them.
         types: Names and types of the columns of all files, in one digest; empty without stamps.
+        recorded: All its files with how many rows each has, also where they differ in their columns; empty where some
+            were not recorded, are not here or cannot be read.
     """
 
     source: Source
     stamps: tuple[Stamp, ...] = ()
     types: str = ""
+    recorded: tuple[tuple[Stamp, int], ...] = ()
 
     @classmethod
     def of(cls, source: Source) -> Files:
         """Look at a table."""
         stamps = stamped(source) or ()
-        types = {_schema(one) for one in stamps}
-        return cls(source, stamps, types.pop()) if len(types) == 1 else cls(source)
+        told = [_footer(one) for one in stamps]
+        known = [(one, rows) for one, (_, rows) in zip(stamps, told, strict=True) if rows is not None]
+        recorded = tuple(known) if len(known) == len(told) else ()
+        types = {columns for columns, _ in told}
+        return cls(source, stamps, types.pop(), recorded) if len(types) == 1 else cls(source, recorded=recorded)
 
     def newest(self) -> Source:
         """A part that has the columns of the whole."""
@@ -164,12 +170,14 @@ def ids_of(paths: Sequence[str], column: str) -> frozenset[object] | None:
 
 
 @lru_cache(maxsize=_KNOWN)
-def _schema(stamp: Stamp) -> str:
+def _footer(stamp: Stamp) -> tuple[str, int | None]:
+    """Names and types of a file's columns in one digest, and how many rows it has; None where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(stamp.path)
+        with pq.ParquetFile(stamp.path) as file:
+            schema, rows = file.schema.to_arrow_schema(), int(file.metadata.num_rows)
     except (pa.ArrowException, OSError):
-        return stamp.path  # like no other: whoever reads it says why
-    return hashlib.sha256(str(schema.remove_metadata()).encode()).hexdigest()
+        return stamp.path, None  # like no other: whoever reads it says why
+    return hashlib.sha256(str(schema.remove_metadata()).encode()).hexdigest(), rows

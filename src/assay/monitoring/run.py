@@ -97,6 +97,7 @@ def run(
             families=baseline.families,
             live=True,
             known=known[-recounted:],
+            earlier=known[:-recounted],
             since=since,
             settled=COUNTED.take(*key),
             answered=from_text(baseline.since) if baseline.since else None,

@@ -139,21 +139,14 @@ def _about_order(odd: Oddities, schema: PredictionSchema, *, live: bool) -> tupl
 
 
 def about_windows(
-    windows: Sequence[WindowCounts],
-    outside: tuple[int, int],
-    odd: Sequence[tuple[WindowCounts, Odd]],
-    asked: Mapping[str, Asked],
-    *,
-    live: bool,
+    windows: Sequence[WindowCounts], odd: Sequence[tuple[WindowCounts, Odd]], asked: Mapping[str, Asked]
 ) -> tuple[Finding, ...]:
-    """Windows without rows, rows outside the windows, and values that are missing, no finite number, or impossible.
+    """Windows without rows, and values that are missing, no finite number, or impossible.
 
     Args:
         windows: The windows.
-        outside: Rows before and after them.
         odd: Odd values of each window that was looked at, by question.
         asked: What was asked.
-        live: Whether rows still come.
     """
     found: list[Finding] = []
     empty = [window.start for window in windows if not window.rows]
@@ -164,17 +157,23 @@ def about_windows(
     if len(empty) > NAMED:
         detail = f"{len(empty) - NAMED} more windows have no rows, the last is that of {empty[-1]}"
         found.append(Finding("window.empty", empty[-1], Severity.WARNING, detail, {"windows": len(empty) - NAMED}))
-    before, after = outside
+    return (*found, *_about_values(odd, asked))
+
+
+def about_outside(before: int, after: int) -> tuple[Finding, ...]:
+    """Rows outside of all windows.
+
+    Args:
+        before: Rows older than the first; 0 where that is no wonder, or is told otherwise.
+        after: Rows later than the last.
+    """
     told: list[tuple[str, int, str]] = [
-        ("rows.before", before, "rows are older than the windows that are looked at, and were not counted"),
+        ("rows.before", before, "rows are older than the first window, and were not counted"),
         ("rows.waiting", after, "rows are in a window that is not complete, and were not counted"),
     ]
-    found += [
-        Finding(rule, "rows", Severity.INFO, f"{rows:,} {said}", {"rows": rows})
-        for rule, rows, said in told
-        if rows and (live or rule == "rows.waiting")
-    ]
-    return (*found, *_about_values(odd, asked))
+    return tuple(
+        Finding(rule, "rows", Severity.INFO, f"{rows:,} {said}", {"rows": rows}) for rule, rows, said in told if rows
+    )
 
 
 def odd_values(tally: Tally, asked: Mapping[str, Asked]) -> tuple[Odd, ...]:

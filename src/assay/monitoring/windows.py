@@ -17,12 +17,13 @@ from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
 from assay.monitoring.folding import Asking, fold
+from assay.monitoring.late import late
 from assay.monitoring.looking import MOST_IDS, Look, Looker, Met
 from assay.monitoring.questions import ask
 from assay.monitoring.schema import PredictionSchema
 from assay.monitoring.settled import Counts, Settled, What, files_of
 from assay.monitoring.signals import SignalSpec, WindowCounts
-from assay.monitoring.strange import about_columns, about_rows, about_windows, odd_values
+from assay.monitoring.strange import about_columns, about_outside, about_rows, about_windows, odd_values
 from assay.monitoring.stray import Times, look
 from assay.storage.clock import from_text, parse_span, utc_text
 
@@ -152,6 +153,7 @@ def count(
     families: Mapping[str, ColumnFamily],
     live: bool,
     known: Sequence[WindowCounts] = (),
+    earlier: Sequence[WindowCounts] = (),
     since: datetime | None = None,
     settled: Counts | None = None,
     answered: datetime | None = None,
@@ -170,6 +172,7 @@ def count(
         live: Whether rows still come: then empty spans up to ``now`` are windows too. Of a finished table, the
             first and the last span are left out where they are clearly partial.
         known: Windows counted before, to be counted again for late rows and labels. New ones follow the last.
+        earlier: Windows counted before these, not to be counted again: rows that have come in them since are told.
         since: Where to begin when none is known; None begins with the first row.
         settled: What an earlier count has left: spares counting windows again whose files have not changed, and
             changes nothing else.
@@ -201,16 +204,18 @@ def count(
     looker = Looker(engine, files, schema, columns, watched, now, seen, met)
     if live and spans:
         what = What(schema, tuple(specs), columns)
-        return _live(looker, what, spans, known=known, there=there, findings=findings, settled=before)
+        counted, outside = _live(looker, what, spans, known=known, there=there, findings=findings, settled=before)
+        told = _told_of_rows(looker, earlier, outside, recounted=len(known))
+        return replace(counted, findings=(*counted.findings, *told))
     findings += about_rows(looker.whole(), schema, live=live)
     if not spans:
         return Counted((), (*findings, _no_window(schema, window)))
     windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
     odd = list(zip(windows, odd_values(tally, there.asked), strict=True))
     windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-    outside = 0, tally.after - (times.behind if times is not None else 0)
-    told = about_windows(windows, outside, odd, there.asked, live=False)
-    return Counted(windows, (*findings, *partial, *told))
+    waiting = about_outside(0, tally.after - (times.behind if times is not None else 0))
+    told = about_windows(windows, odd, there.asked)
+    return Counted(windows, (*findings, *partial, *waiting, *told))
 
 
 def _asked(
@@ -231,8 +236,12 @@ def _live(
     there: Asking,
     findings: tuple[Finding, ...],
     settled: Counts | None,
-) -> Counted:
-    """Count live windows, but for those before the first whose files are not what they were when it was counted."""
+) -> tuple[Counted, tuple[int, int]]:
+    """Count live windows, but for those before the first whose files are not what they were when it was counted.
+
+    Returns:
+        What was found, but for the rows outside of all windows; and how many the engine met before, and after.
+    """
     files, schema, specs, columns = looker.files, what.schema, what.specs, what.columns
     names = [(utc_text(start), utc_text(end)) for start, end in spans]
     each = files_of(files, spans, columns, schema=schema, questions=there.questions)
@@ -265,13 +274,33 @@ def _live(
         mine = each[len(done) :] if each is not None else repeat(())
         done += [Settled(one, odd[cuts[one.start]], own) for one, own in zip(windows, mine, strict=False)]
     found = tuple(one.window for one in done)
-    told = about_windows(found, outside, [(one.window, one.odd) for one in done], there.asked, live=True)
+    told = about_windows(found, [(one.window, one.odd) for one in done], there.asked)
     kept = None
     if each is not None and outside == (0, 0):
         pairs = zip(done, looks, strict=True)
         seen = (one if one.look is look else replace(one, look=look) for one, look in pairs)
         kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)), looker.met)
-    return Counted(found, (*findings, *told), kept)
+    return Counted(found, (*findings, *told), kept), outside
+
+
+def _told_of_rows(
+    looker: Looker, earlier: Sequence[WindowCounts], outside: tuple[int, int], *, recounted: int
+) -> tuple[Finding, ...]:
+    """Rows that came too late, that are older than the first window, or that wait for the end of theirs."""
+    before, after = outside
+    if not earlier or looker.since is None:
+        return about_outside(before, after)
+    files, schema = looker.files, looker.schema
+    found = late(
+        looker.engine,
+        files,
+        schema.time,
+        earlier,
+        looker.since,
+        before=before,
+        whole=not files.recorded or schema.label_time in looker.columns,
+    )
+    return (*found.findings(recounted), *about_outside(found.older, after))
 
 
 def _same(one: Settled | None, known: WindowCounts) -> Settled | None:
