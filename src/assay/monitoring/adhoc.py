@@ -12,6 +12,7 @@ from assay.findings import Finding
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
 from assay.monitoring.floors import Floors
+from assay.monitoring.labelling import about_outcomes, look
 from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
@@ -60,6 +61,9 @@ def monitor_tables(
             engine, later, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
         )
         evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every, floors=floors)
+        if any(one.rule == "label.waiting" for one in counted.findings):
+            told = (*told, *look(engine, later, schema, baseline.specs, counted.windows))
+        told = (*told, *about_outcomes(baseline.specs, baseline.windows, counted.windows))
         series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
         learned = _of_reference(baseline.findings)
         return replace(evaluation, series=series, findings=(*told, *learned, *counted.findings, *evaluation.findings))

@@ -21,8 +21,9 @@ from assay.engines.shelf import find as find_engine
 from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
 from assay.monitoring.alarms import Alarm
+from assay.monitoring.labelling import about_outcomes
 from assay.monitoring.monitor import Evaluation, evaluate
-from assay.monitoring.run import run
+from assay.monitoring.run import RECOUNTED, run
 from assay.monitoring.signals import WindowCounts
 from assay.project import checks
 from assay.project.baselines import baseline_now, baseline_of
@@ -33,7 +34,7 @@ from assay.project.copies import Copies
 from assay.project.fingerprinting import watch_fingerprint
 from assay.project.metrics import MOST_SIGNALS
 from assay.project.monitoring import predictions_of
-from assay.project.pending import pending_labels
+from assay.project.pending import Pending, pending_labels
 from assay.project.project import Project
 from assay.release.store import deployments, live_at
 from assay.storage.clock import from_text, utc_text
@@ -101,12 +102,14 @@ def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -
     if new or start is not None or (fresh and situation.bytes_differ) or open_question:
         surest = max(new, key=lambda alarm: alarm.log_e, default=None)
         found = _diagnosed(situation, start, begun(situation, surest) if surest else None, now)
-    pending = pending_labels(engine, source, baseline.schema, now)
+    pending = pending_labels(engine, source, baseline.schema, now, baseline.specs)
+    chosen = pending.findings if pending is not None else ()
+    chosen = (*chosen, *about_outcomes(baseline.specs, baseline.windows, windows[-RECOUNTED:]))
     odd = next((one for one in (*done.findings, *trouble) if one.severity is Severity.ERROR), None)
     _remember(project, name, done.evaluation, windows, differs=start is not None, odd=odd, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
     clients = watch_clients(project, name, now).findings
-    return Watched(done.evaluation, new, (*done.findings, *trouble, *asked, *clients), found)
+    return Watched(done.evaluation, new, (*done.findings, *chosen, *trouble, *asked, *clients), found)
 
 
 def _unsettled(situation: Situation) -> bool:
@@ -135,7 +138,7 @@ def _remember(
     *,
     differs: bool,
     odd: Finding | None,
-    pending: Mapping[str, Mapping[str, int]] | None,
+    pending: Pending | None,
     now: datetime,
 ) -> None:
     standing = [alarm for alarm in evaluation.alarms if alarm.until is None]
@@ -156,7 +159,7 @@ def _remember(
         "until": utc_text(newest),
         "standing": len(standing),
         "evidence": dict(strongest),
-        "pending": pending,
+        "pending": pending.ages if pending is not None else None,
     }
     checks.record(project.state, name, "monitoring", outcome=outcome, detail=detail, now=min(now, newest), body=body)
 
