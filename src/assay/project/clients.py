@@ -224,11 +224,10 @@ def _said(
     elif unsure:
         outcome, detail = "unknown", untold(unsure[0])
     else:
-        many = (
-            f"{watch.clients:,} clients, none" if watch.clients != 1 else "1 client, and nobody to compare it with, not"
-        )
-        moved = "; all do what is unusual: the world has moved" if watch.doubts else ""
-        outcome, detail = "pass", f"{many} beyond what any client may do{_before(watch)}{moved}"
+        alone = "1 client, and nobody to compare it with, not"
+        many = alone if watch.clients == 1 else f"{watch.clients:,} clients, none"
+        may = "the others do, and the world has moved" if watch.doubts else "any client may do"
+        outcome, detail = "pass", f"{many} beyond what {may}{_before(watch)}"
     body = {"windows": len(windows), "clients": watch.clients, "standing": len(standing)}
     checks.record(project.state, name, KIND, outcome=outcome, detail=detail, now=now, body=body)
     findings = [
@@ -254,7 +253,7 @@ def _doubted(name: str, doubts: Sequence[Doubt]) -> list[Finding]:
     ]
     for question in dict.fromkeys(one.question for one in doubts if one.is_world):
         those = [one for one in doubts if one.is_world and one.question == question]
-        numbers = {"clients": len(those), "others": those[0].others or 0.0}
+        numbers = {"clients": len({one.client for one in those} - {NEWCOMERS}) or 1, "others": those[0].others or 0.0}
         found.append(Finding("client.world", name, Severity.WARNING, world(those, name), numbers))
     return found
 

@@ -32,8 +32,8 @@ from assay.inference.evidence import IDLE
 from assay.inference.sequence import rate_sequence
 from assay.monitoring.clients.crowd import ENOUGH, OF_OTHERS, Floats, allowed
 from assay.monitoring.clients.roster import SETTLED
-from assay.monitoring.clients.sight import ASKED, ClientWindow, Seen
-from assay.monitoring.clients.units import FEWEST_ROWS, Traffic, Unit, units_of
+from assay.monitoring.clients.sight import ASKED, NEWCOMERS, ClientWindow, Seen
+from assay.monitoring.clients.units import FEWEST_ROWS, Bools, Traffic, Unit, units_of
 
 USUAL: Final[Mapping[str, float]] = {"copies": 0.01, "walking": 0.01, "edging": 0.01, "far": 0.01}
 """Share in the reference, by how the cuts were learned."""
@@ -144,9 +144,16 @@ def judge(
         trusted: Clients that are not judged, and that excuse nobody.
     """
     known, left_out = usual or {}, frozenset(trusted)
-    traffic = Traffic.of(windows, known, left_out)
-    units = units_of(windows, traffic, limit=windows_per_alarm, usual=known, trusted=left_out)
-    openings = _walked(units, len(windows), windows_per_alarm)
+
+    def walked(accused: Mapping[str, Bools]) -> tuple[Traffic, list[Unit], list[_Opening]]:
+        traffic = Traffic.of(windows, usual=known, trusted=left_out, accused=accused)
+        units = units_of(windows, traffic, limit=windows_per_alarm, usual=known, trusted=left_out)
+        return traffic, units, _walked(units, len(windows), windows_per_alarm)
+
+    traffic, units, openings = walked({})
+    accused = _accused(units, openings, len(windows))
+    if accused:  # once more: from its alarm on, what an attacker does is no measure for others
+        traffic, units, openings = walked(accused)
     alarming = {one.unit for one in openings if one.calm is None}
     calm = {one.unit: one.calm + 1 for one in openings if one.calm is not None}
     week = traffic.windows_of(SETTLED)
@@ -160,6 +167,16 @@ def judge(
         tuple(_described(units[one.unit], windows, traffic, one) for one in openings),
         tuple(sorted(unsure, key=lambda one: -one.rows)),
     )
+
+
+def _accused(units: Sequence[Unit], openings: Sequence[_Opening], windows: int) -> dict[str, Bools]:
+    """In which windows each client was accused already, as far as was known then."""
+    out: dict[str, Bools] = {}
+    for one in openings:
+        name = units[one.unit].client
+        if name != NEWCOMERS:
+            out.setdefault(name, np.zeros(windows, dtype=bool))[one.window + 1 : one.calm] = True
+    return out
 
 
 def _walked(units: Sequence[Unit], windows: int, limit: float) -> list[_Opening]:

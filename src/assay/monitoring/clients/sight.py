@@ -132,12 +132,22 @@ class Sight:
         fresh = [part for name, part in groups.items() if name not in self.known]
         if fresh:
             groups[NEWCOMERS] = np.sort(np.concatenate(fresh))
-        for name, part in groups.items():
-            before = seen.get(name, Seen(0))
-            room = max(0, MOST_JUDGED * (4 if name == NEWCOMERS else 1) - before.tries[-1])
-            some = part[:room]
-            found = self._of(name, points.pick(some), answers[some], narrow[some])
-            seen[name] = before.plus(Seen(len(part), found.tries, found.events))
+        judged = {name: part[: self._room(name, seen)] for name, part in groups.items()}
+        wanted = np.zeros(len(rows), dtype=bool)
+        wanted[np.concatenate([*judged.values()])] = True
+        strange = np.zeros(len(rows), dtype=bool)
+        strange[wanted] = self.space.strange(
+            points.pick(np.flatnonzero(wanted))
+        )  # of all at once: a crowd is many calls
+        for name, some in judged.items():
+            found = self._of(name, points.pick(some), answers[some], narrow=narrow[some], strange=strange[some])
+            whole = Seen(len(groups[name]), found.tries, found.events)
+            seen[name] = seen.get(name, Seen(0)).plus(whole)
+
+    def _room(self, name: str, seen: Mapping[str, Seen]) -> int:
+        """How many more queries of a client are looked at in this window."""
+        most = MOST_JUDGED * (4 if name == NEWCOMERS else 1)
+        return max(0, most - seen[name].tries[-1]) if name in seen else most
 
     def _narrow(self, rows: pa.Table) -> Bools:
         if self.columns.confidence is None or self.columns.low is None:
@@ -145,9 +155,12 @@ class Sight:
         values = as_numbers(rows.column(self.columns.confidence))
         return np.asarray(np.where(np.isnan(values), np.inf, values) <= self.columns.low, dtype=bool)
 
-    def _of(self, name: str, points: Points, answers: Answers, narrow: Bools) -> Seen:
+    def _of(self, name: str, points: Points, answers: Answers, *, narrow: Bools, strange: Bools) -> Seen:
         copies = walking = edging = asked = 0
         crowd = _POOL_CROWD if name == NEWCOMERS else CROWD
+        if len(points) == 1 and name not in self._past:  # as whoever invents a name for every query has it
+            self._remember(name, points, answers)
+            return Seen(1, (0, 0, 0, 1), (0, 0, 0, int(strange[0])))
         past, said = self._past.get(name, (points.pick(slice(0, 0)), answers[:0]))
         fresh = np.ones(len(points), dtype=bool)
         for start in range(0, len(points), _BLOCK):
@@ -167,13 +180,15 @@ class Sight:
             edging += int((around & narrow[start : start + _BLOCK]).sum())
             kept = np.concatenate([np.arange(len(past)), len(past) + np.flatnonzero(new)])[-crowd:]
             past, said = every.pick(kept), told[kept]
-        self._past.pop(name, None)
+        self._remember(name, past, said)
+        tries = (asked, asked, asked if self.columns.low is not None else 0, int(fresh.sum()))
+        return Seen(len(points), tries, (copies, walking, edging, int((strange & fresh).sum())))
+
+    def _remember(self, name: str, past: Points, said: Answers) -> None:
+        self._past.pop(name, None)  # the order is that of the last query
         self._past[name] = (past, said)
         while len(self._past) > MOST_CLIENTS:
             del self._past[next(iter(self._past))]
-        strange = self.space.strange(points)
-        tries = (asked, asked, asked if self.columns.low is not None else 0, int(fresh.sum()))
-        return Seen(len(points), tries, (copies, walking, edging, int((strange & fresh).sum())))
 
 
 def _names(column: pa.ChunkedArray) -> pa.Array:

@@ -18,6 +18,8 @@ from assay.monitoring.clients.roster import SETTLED, Roster
 from assay.monitoring.clients.sight import ASKED, NEWCOMERS, ClientWindow, Seen
 from assay.storage.clock import from_text
 
+Bools = npt.NDArray[np.bool_]
+
 QUESTIONS: Final = (*ASKED, "volume")
 TOLERANCES: Final[Mapping[str, float]] = {"copies": 0.35, "walking": 0.15, "edging": 0.15, "far": 0.35}
 """Share of its queries that any client may have without ever raising an alarm."""
@@ -72,7 +74,7 @@ class Unit:
     client: str
     question: str
     at: Places
-    there: npt.NDArray[np.bool_]
+    there: Bools
     block: Places
     first: Places
     level: Floats
@@ -95,7 +97,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What all clients together did in each window, those that are trusted left out.
+    """What all clients together did in each window, but for those that are trusted, and those that are accused.
 
     Attributes:
         every: Tries and events of all, (windows, 2, questions).
@@ -104,6 +106,7 @@ class Traffic:
         active: How many clients there are, at least 1, (windows,).
         most: Queries of one client that may be expected by what clients sent a day before; NaN before that, (windows,).
         width: Of a window.
+        accused: In which windows a client was accused already, (windows,); what it does then is not the world.
     """
 
     every: Floats
@@ -112,16 +115,26 @@ class Traffic:
     active: Floats
     most: Floats
     width: timedelta
+    accused: Mapping[str, Bools]
 
     @classmethod
-    def of(cls, windows: Sequence[ClientWindow], usual: Collection[str], trusted: Collection[str]) -> Traffic:
+    def of(
+        cls,
+        windows: Sequence[ClientWindow],
+        *,
+        usual: Collection[str] = (),
+        trusted: Collection[str] = (),
+        accused: Mapping[str, Bools] | None = None,
+    ) -> Traffic:
         """Count it.
 
         Args:
             windows: In time order.
             usual: Clients in the reference: no newcomers.
             trusted: Clients that excuse nobody: what a load test sends is not the world.
+            accused: In which windows which client was accused already.
         """
+        apart = accused or {}
         every = np.zeros((len(windows), 2, len(ASKED)))
         settled = np.zeros_like(every)
         settled_at: dict[str, list[int]] = {}
@@ -130,6 +143,8 @@ class Traffic:
             start = from_text(window.start)
             names = [name for name in window.seen if name != NEWCOMERS and name not in trusted]
             for name in names:
+                if name in apart and apart[name][k]:
+                    continue
                 counts = (window.seen[name].tries, window.seen[name].events)
                 every[k] += counts
                 if name in usual or roster.is_settled(name, start):
@@ -138,7 +153,7 @@ class Traffic:
             roster.see(names, start)
         active = np.array([max(1, sum(name != NEWCOMERS for name in one.seen)) for one in windows], dtype=np.float64)
         width = from_text(windows[0].end) - from_text(windows[0].start) if windows else SETTLED
-        return cls(every, settled, settled_at, active, _most_rows(windows), width)
+        return cls(every, settled, settled_at, active, _most_rows(windows), width, apart)
 
     def windows_of(self, span: timedelta) -> int:
         """How many windows a span has, at least 1."""
@@ -157,6 +172,8 @@ class Traffic:
         """
         if name == NEWCOMERS:
             return self.settled
+        if name in self.accused:
+            own = np.where(self.accused[name][:, None, None], 0.0, own)
         known = np.zeros(len(own), dtype=bool)
         if name in self.settled_at:
             known[self.settled_at[name][0] :] = True

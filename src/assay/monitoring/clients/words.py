@@ -31,7 +31,7 @@ _DOES: Mapping[str, tuple[str, str]] = {
 }
 
 
-_DO_NOW: Final = "look at these queries; stop whoever sends them, or name it in trusted if it is one of yours"
+_DO_NOW: Final = "Look at these queries: stop whoever sends them, or name it in trusted if it is one of yours"
 _PLAIN: Final = re.compile(r"[\w.@:/+=|-]+|\(none\)")
 _SHOWN: Final = 3
 
@@ -53,15 +53,15 @@ def sentence(alarm: ClientAlarm) -> str:
     if alarm.question == "volume":
         return (
             f"{who(alarm.client)}: {alarm.share:,.0f} queries a window since {since}, where at most "
-            f"{alarm.tolerance:,.0f} may be expected: {_DO_NOW}"
+            f"{alarm.tolerance:,.0f} may be expected. {_DO_NOW}"
         )
     does, meaning = _DOES[alarm.question]
     does = does.replace("its own", "their own") if alarm.client == NEWCOMERS else does
-    others = "" if alarm.others is None else f"; {alarm.others:.0%} of {alarm.others_rows:,} of the others meanwhile"
+    others = "" if alarm.others is None else f"; {alarm.others:.0%} of the others' {alarm.others_rows:,} meanwhile"
     return (
         f"{who(alarm.client)}: {alarm.share:.0%} of {alarm.rows:,} queries since {since} {does} ({alarm.low:.0%} to "
         f"{alarm.high:.0%}; {USUAL[alarm.question]:.0%} is usual, {alarm.tolerance:.0%} is tolerated{others}): "
-        f"{meaning}; {_DO_NOW}"
+        f"{meaning}. {_DO_NOW}"
     )
 
 
@@ -85,7 +85,7 @@ def world(doubts: Sequence[Doubt], model: str) -> str:
         doubts: At least one, all of one question.
         model: The model's name.
     """
-    many, most = len({one.client for one in doubts}), doubts[0]
+    many, most = len({one.client for one in doubts} - {NEWCOMERS}) or 1, doubts[0]
     share, since = max(one.share for one in doubts), readable(min(one.since for one in doubts))
     return (
         f"{'a client' if many == 1 else f'{many:,} clients'}: up to {share:.0%} of the queries since {since} "
