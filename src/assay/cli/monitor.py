@@ -224,9 +224,11 @@ def _floors(floors: Floors) -> str:
 
 def _say(name: str, evaluation: Evaluation, alarms: Sequence[Alarm], findings: Sequence[Finding]) -> None:
     budget = evaluation.budget
+    standing = len([alarm for alarm in evaluation.alarms if alarm.until is None and alarm not in alarms])
+    before = f", {standing} of before still stand{'s' if standing == 1 else ''}" if standing else ""
     click.echo(
         f"{name}: {evaluation.windows} windows, {budget.signals} signals, "
-        f"{len(alarms)} new alarm{'' if len(alarms) == 1 else 's'}; at most one false alarm in "
+        f"{len(alarms)} new alarm{'' if len(alarms) == 1 else 's'}{before}; at most one false alarm in "
         f"{budget.windows_per_alarm:,.0f} windows is to be expected{_floors(budget.floors)}"
     )
     if alarms:

@@ -64,7 +64,10 @@ def find(source: Source, *, since: datetime | None = None, until: datetime | Non
     for path in source.paths:
         for file in expand(path):
             if not file.endswith(PARQUET + CSV + ARROW):
-                raise TableError(f"{file} is neither CSV nor Parquet by its name; give a .csv or .parquet file")
+                raise TableError(
+                    f"{file} is neither CSV nor Parquet nor Arrow by its name: names end in "
+                    f"{', '.join(PARQUET + CSV + ARROW)}"
+                )
             found[file] = None
     there = without_replaced(found)
     if since is None and until is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from assay.engines.base import Engine, Source
 from assay.engines.bringing import at_hand
-from assay.findings import Finding
+from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
 from assay.monitoring.floors import Floors
@@ -16,8 +16,10 @@ from assay.monitoring.labelling import about_outcomes, look
 from assay.monitoring.learning import Task
 from assay.monitoring.monitor import Evaluation, evaluate
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.signals import WindowCounts
 from assay.monitoring.splitting import allow, find_split
 from assay.monitoring.windows import count
+from assay.storage.clock import from_text
 
 
 def monitor_tables(
@@ -65,8 +67,15 @@ def monitor_tables(
             told = (*told, *look(engine, later, schema, baseline.specs, counted.windows))
         told = (*told, *about_outcomes(baseline.specs, baseline.windows, counted.windows))
         series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
-        learned = _of_reference(baseline.findings)
+        learned = (*_of_reference(baseline.findings), *_exchanged(baseline.windows, counted.windows))
         return replace(evaluation, series=series, findings=(*told, *learned, *counted.findings, *evaluation.findings))
+
+
+def _exchanged(then: Sequence[WindowCounts], later: Sequence[WindowCounts]) -> Iterator[Finding]:
+    """A reference that only begins when the rows to judge have ended: lawful, and mostly a slip."""
+    if then and later and from_text(later[-1].end) <= from_text(then[0].start):
+        detail = "the rows to judge all lie before the reference: were the two tables exchanged?"
+        yield Finding("baseline.newer", "reference", Severity.WARNING, detail)
 
 
 def _of_reference(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -109,7 +109,8 @@ class Baseline:
         if not span.rows:
             raise BaselineError("the reference has no rows")
         if span.first is None:
-            raise BaselineError(f"no row of the reference has a readable time in column {schema.time!r}")
+            wanted = "write ISO 8601, like 2026-03-01T12:00:00Z"
+            raise BaselineError(f"no row of the reference has a readable time in column {schema.time!r}: {wanted}")
         specs, findings = learn_signals(engine, source, schema, families, task)
         counted = count(engine, source, schema, specs, window=window, now=now, families=families, live=False)
         if not any(one.rows for one in counted.windows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, get_args
@@ -31,6 +32,9 @@ _NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 _IDENTIFIER_ROWS: Final = 100
 _IDENTIFIER_SHARE: Final = 0.5
 _DENSE: Final = 1.1
+_COMMA: Final = re.compile(r"\s*[+-]?[0-9]+(?:[. ][0-9]{3})*,[0-9]+\s*")
+_COMMA_VALUES: Final = 10
+"""Different values, all written with a comma, from which on they are numbers: ``1,2`` alone may be a list."""
 
 
 def learn_signals(
@@ -67,7 +71,7 @@ def learn_signals(
         specs += _input_signals(column, families[column], profile if why is None else None)
     specs += _answer_signals(schema, families, known, task)
     specs += _performance_signals(schema, known, task)
-    findings += _no_classes(schema, known, task)
+    findings += (*_no_classes(schema, known, task), *_commas(known))
     if task == "ranking" and schema.query is None:
         detail = "no column says which rows are of one query: how well they are ranked is not watched"
         findings.append(Finding("ranking.no-query", "query", Severity.WARNING, detail))
@@ -254,6 +258,22 @@ def _no_classes(schema: PredictionSchema, known: Mapping[str, Profile], task: Ta
             "classes, and how well they are predicted is not watched; for numbers say that the task is regression"
         )
         yield Finding("label.no-classes", schema.label or "label", Severity.ERROR, detail)
+
+
+def _commas(known: Mapping[str, Profile]) -> Iterator[Finding]:
+    """Numbers from where a comma stands before the decimals are texts to both engines: told, never guessed."""
+    found = [
+        name.removeprefix("feature ")
+        for name, profile in known.items()
+        if name.startswith("feature ")
+        and len(profile.top) >= _COMMA_VALUES
+        and all(_COMMA.fullmatch(value) for value, _ in profile.top)
+    ]
+    if found:
+        named = ", ".join(map(repr, found[:TOP])) + (f" and {len(found) - TOP} more" if len(found) > TOP else "")
+        detail = f"numbers with a decimal comma are read as texts: write a point, or convert the table first: {named}"
+        subject = found[0] if len(found) == 1 else "columns"
+        yield Finding("column.decimal-comma", subject, Severity.WARNING, detail, {"columns": len(found)})
 
 
 def _rare_values(schema: PredictionSchema, known: Mapping[str, Profile]) -> Iterator[Finding]:

@@ -45,6 +45,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "unpredicted": calm.drop_columns(["pred"]),
         "unlabelled": calm.drop_columns(["y"]),
         "moved": calm.set_column(calm.column_names.index("a"), "a", pc.add(calm["a"], 3.0)).drop_columns(["pred", "y"]),
+        "early": predicted(3, start=START, seed=5),
         "between": predicted(56, start=START + timedelta(minutes=7), seed=4),
         "timeless": calm.set_column(0, "ts", pa.array(["soon"] * len(calm))),
         "one-class": reference.set_column(3, "y", pa.array(["ham"] * len(reference))).set_column(
@@ -130,7 +131,7 @@ def test_without_floors_one_window_may_do_and_the_answer_says_so() -> None:
         (ad_hoc("noise.parquet", "calm.csv"), 2, "noise.parquet"),
         (ad_hoc("reference.csv", "nothing.csv"), 2, "nothing.csv"),
         (ad_hoc("reference.csv", "folder.csv"), 2, "folder.csv"),
-        (ad_hoc("timeless.csv", "calm.csv"), 3, "has a readable time"),
+        (ad_hoc("timeless.csv", "calm.csv"), 3, "has a readable time in column 'ts': write ISO 8601"),
         (ad_hoc("empty.csv", "calm.csv"), 3, "no rows"),
         (ad_hoc("reference.csv", "calm.csv", "--confidence", "nope"), 2, "nope"),
         (ad_hoc("reference.csv", "calm.csv", "--slice", "nope"), 2, "nope"),
@@ -208,6 +209,13 @@ def test_an_empty_current_table_is_nothing_that_can_be_told() -> None:
     said = typed(*ad_hoc("reference.csv", "empty.csv"))
     assert said.code == 3
     assert "0 windows" in said.out
+
+
+@pytest.mark.usefixtures("here")
+def test_two_tables_that_were_exchanged_are_told() -> None:
+    said = "the rows to judge all lie before the reference: were the two tables exchanged?"
+    assert said in typed(*ad_hoc("calm.csv", "early.csv")).out
+    assert said not in typed(*ad_hoc("early.csv", "calm.csv")).out
 
 
 @pytest.mark.usefixtures("here")

@@ -89,6 +89,7 @@ def story(folder: Path) -> Mapping[str, Answer]:
             file.write("eggs\n")
         for step in ("monitor", "diagnose", "tick", "status"):
             told[f"{step} attacked"] = typed(step, *(["spam"] if step in {"monitor", "diagnose"} else []), "--json")
+        told["monitor attacked again"] = typed("monitor", "spam")
         _incident(told)
         shutil.rmtree(".assay/vault")
         told["diagnose without a copy"] = typed("diagnose", "spam", "--json")
@@ -127,6 +128,13 @@ def test_monitoring_is_idempotent_and_says_what_moved(story: Mapping[str, Answer
     assert isinstance(alarms, list)
     assert all(set(alarm) >= ALARM for alarm in alarms)
     assert {"error", "prediction"} & {alarm["signal"] for alarm in alarms}
+
+
+def test_alarms_that_are_not_new_are_said_to_stand(story: Mapping[str, Answer]) -> None:
+    alarms = story["monitor attacked"].data["alarms"]
+    assert isinstance(alarms, list)
+    standing = sum(alarm["until"] is None for alarm in alarms)
+    assert f" 0 new alarms, {standing} of before still stand" in story["monitor attacked again"].out
 
 
 def test_changed_bytes_are_called_tampering(story: Mapping[str, Answer]) -> None:

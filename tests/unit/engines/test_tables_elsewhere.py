@@ -130,6 +130,19 @@ def test_a_folder_a_pattern_and_an_object_of_a_bucket_are_counted(bucket: str, w
     assert sum(w.rows for w in counted(f"s3://{bucket}/p/date=2026-03-01/a.parquet").windows) == 20
 
 
+def test_a_bucket_that_nobody_is_signed_in_for_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for word in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(word, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    with pytest.raises(TableError, match="s3://bucket/p: no credentials were found"):
+        counted("s3://bucket/p")
+
+
 def test_an_object_is_fetched_once_and_again_when_it_changed(
     bucket: str, wanted: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:

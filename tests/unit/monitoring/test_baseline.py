@@ -149,6 +149,16 @@ def test_identifiers_and_row_numbers_are_not_watched_unless_declared(tmp_path: P
     assert "feature:row" in {spec.name for spec in learn(table, tmp_path, schema=declared).specs}
 
 
+def test_numbers_with_a_decimal_comma_are_told_and_lists_are_not(tmp_path: Path) -> None:
+    table, n = requests(5), 1000
+    comma = pa.array([f"{i % 40 - 20},{i % 7}0" for i in range(n)])
+    table = table.append_column("price", comma).append_column("sizes", pa.array(["1,2", "3,4"] * (n // 2)))
+    table = table.append_column("mixed", pa.array([*comma.to_pylist()[:-300], *["none"] * 300]))
+    found = [f for f in learn(table, tmp_path).findings if f.rule == "column.decimal-comma"]
+    assert [(f.subject, f.severity.value, f.numbers["columns"]) for f in found] == [("price", "warning", 1)]
+    assert "read as texts" in found[0].detail
+
+
 def test_columns_and_values_that_read_like_another_signal_are_counted_by_themselves(tmp_path: Path) -> None:
     table = requests(20)
     north = pc.equal(table["region"], "north")

@@ -24,6 +24,13 @@ from assay.errors import MissingExtraError, TableError
 _MAGIC: Final = re.compile(r"[*?\[]")
 _CLASS: Final = re.compile(r"\[[^\]]+\]")
 _PART_BYTES: Final = 8 << 20
+_WORDS: Final = {
+    "NoCredentialsError": "no credentials were found in boto3's environment, profile or role",
+    "PartialCredentialsError": "the credentials in boto3's environment are not whole",
+    "EndpointConnectionError": "the service cannot be reached",
+    "ProfileNotFound": "boto3 has no profile of the name in AWS_PROFILE",
+}
+"""What boto3 says by the names of its errors, without the values that its own words hold."""
 _LOCK: Final = threading.Lock()
 _HERE: Final[dict[str, dict[str, Path]]] = {}
 
@@ -129,6 +136,6 @@ def _asking(address: str) -> Iterator[Any]:
         said = err.response.get("Error", {}).get("Code", "")
         raise TableError(f"cannot read {shown(address)}: the service says {said or 'no'}") from err
     except (BotoCoreError, Boto3Error) as err:
-        raise TableError(f"cannot read {shown(address)}: {type(err).__name__}") from err
+        raise TableError(f"cannot read {shown(address)}: {_WORDS.get(type(err).__name__, type(err).__name__)}") from err
     except OSError as err:
         raise TableError(f"cannot keep {shown(address)} for reading: {err.strerror}") from err
