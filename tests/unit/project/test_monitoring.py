@@ -16,7 +16,7 @@ from assay.monitoring.store import save_baseline
 from assay.project.baselines import learned_baseline
 from assay.project.checks import last
 from assay.project.copies import Copies
-from assay.project.monitoring import monitor_model
+from assay.project.monitoring import _may_be_due, monitor_model
 from assay.project.rebaselining import renew_baseline
 
 DAY = timedelta(days=1)
@@ -49,6 +49,11 @@ def ran(small: Small, begun: list[str | None], now: datetime) -> tuple[int, int]
     return windows, len(begun)
 
 
+def due(small: Small, now: datetime) -> bool:
+    """Whether a run begins to open a copy before it knows that it needs one."""
+    return _may_be_due(small.project, small.project.config.model("spam"), now)
+
+
 def test_a_copy_is_begun_when_a_window_may_be_complete(tmp_path: Path, begun: list[str | None]) -> None:
     small = live(tmp_path)
     small.serve(3, start=TODAY)
@@ -57,6 +62,8 @@ def test_a_copy_is_begun_when_a_window_may_be_complete(tmp_path: Path, begun: li
     assert started
     assert ran(small, begun, TODAY + 2 * DAY) == (2, 0), "nothing new can be there"
     assert ran(small, begun, TODAY + 3 * DAY - timedelta(minutes=1)) == (2, 0), "the third day is not over"
+    assert not due(small, TODAY + 3 * DAY - timedelta(microseconds=1))
+    assert due(small, TODAY + 3 * DAY)
     windows, started = ran(small, begun, TODAY + 3 * DAY)
     assert windows == 3
     assert started
@@ -92,10 +99,12 @@ def test_a_run_that_could_not_begin_is_remembered_and_one_that_is_no_run_is_not(
 
 
 def test_windows_of_rows_may_be_complete_at_any_time(tmp_path: Path, begun: list[str | None]) -> None:
-    small = live(tmp_path, f"{CONFIG}\n[models.spam.monitor]\nwindow = '100rows'\n")
+    small = live(tmp_path, f"{CONFIG}\n[models.spam.monitor]\nwindow = '20rows'\n")
     small.serve(1, start=TODAY)
     windows, started = ran(small, begun, TODAY + DAY)
+    assert windows >= 1
     assert started
+    assert due(small, TODAY + DAY)
     assert ran(small, begun, TODAY + DAY) == (windows, 1)
 
 

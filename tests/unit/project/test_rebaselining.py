@@ -80,6 +80,7 @@ def test_without_a_policy_the_reason_is_logged(tmp_path: Path) -> None:
     bare = build(folder, config=CONFIG.replace(policy, ""))
     bare.sign()
     first = renew(bare, 0)
+    otherwise(bare)
     second = renew(bare, 1, WHY)
     assert reviews(bare) == [{"digest": second, "replaces": first, "reason": WHY}]
     check_baseline(bare.project, "spam")
