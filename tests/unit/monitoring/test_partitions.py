@@ -198,16 +198,16 @@ def test_of_rows_that_the_disk_refuses_the_oldest_wait_for_it(tmp_path: Path) ->
     folder.write_text("a file where the folder should be")
     recorder = Recorder(folder, model="ab" * 32, flush_rows=2, flush_s=3600)
     recorder._thread = threading.Thread()  # one that never comes
-    for start in (0, KEPT, 2 * KEPT):
-        rows = range(start, start + KEPT)
-        recorder.log_batch(pa.table({"x": rows, "prediction": [1] * KEPT, "time": [NOON] * KEPT}))
+    for start in (0, 90, 180):
+        rows = range(start, start + 90)
+        recorder.log_batch(pa.table({"x": rows, "prediction": [1] * 90, "time": [NOON] * 90}))
         recorder.flush()
-    assert recorder.lost == KEPT
+    assert recorder.lost == 270 - 2 * KEPT
     folder.unlink()
     recorder.flush()
     files = [pq.ParquetFile(path).read()["x"].to_pylist() for path in folder.glob("**/*.parquet")]
     assert sorted(x for file in files for x in file) == list(range(2 * KEPT))
-    assert len(files) == 2
+    assert len(files) == 3
 
 
 def test_who_logs_faster_than_the_disk_writes_waits_for_it(tmp_path: Path) -> None:
