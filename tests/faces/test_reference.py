@@ -18,6 +18,11 @@ from assay.project import config
 
 DOCS = Path(__file__).parents[2] / "docs"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+RULE = re.compile(
+    r'"((?:baseline|column|confidence|label|latency|monitor|ranking|rows|slices|time|volume|window)\.[a-z]+(?:-[a-z]+)*)"'
+)
+ENTRIES = {"baseline.learned", "baseline.reviewed", "monitor.alarm"}
+"""Kinds of entries of the audit log, which stand in formats.md."""
 TESTED = re.compile(r"\b(test_\w+\.py)\b")
 
 
@@ -67,6 +72,15 @@ def test_every_key_of_the_project_and_the_log_is_documented() -> None:
     parts = {"models", "alerts", "root"}
     keys = {field.name for field in fields(config.ProjectConfig)} - parts
     assert _documented("[project]") | _documented("[log]") == keys
+
+
+def test_every_finding_of_monitoring_is_documented() -> None:
+    source = Path(config.__file__).parents[1]
+    files = [*(source / "monitoring").rglob("*.py"), *(source / "project").rglob("*.py")]
+    rules = {rule for file in files for rule in RULE.findall(file.read_text(encoding="utf-8"))} - ENTRIES
+    text = (DOCS / "reference" / "json.md").read_text(encoding="utf-8")
+    assert "column.missing" in rules
+    assert {rule for rule in rules if f"`{rule}`" not in text} == set()
 
 
 def test_every_verb_with_json_has_its_keys_documented() -> None:
