@@ -20,7 +20,7 @@ from assay.monitoring.estimate import Calibration, learn_calibration
 from assay.monitoring.learning import TASKS, Task, learn_signals
 from assay.monitoring.patterns import about_trends
 from assay.monitoring.schema import PredictionSchema
-from assay.monitoring.signals import SignalSpec, WindowCounts
+from assay.monitoring.signals import SignalSpec, WindowCounts, counts_of
 from assay.monitoring.windows import count, parse_window
 from assay.storage.clock import utc_text
 
@@ -139,6 +139,14 @@ class Baseline:
     def content(self) -> str:
         """The same of what was learned, whenever that was and whatever was said about it."""
         return hashlib.sha256(_canonical(replace(self, created="", since="", findings=()).to_json())).hexdigest()
+
+    @property
+    def answers(self) -> str:
+        """The same of what the model answered alone, however windows are cut and whatever else is watched; or ""."""
+        outputs = [spec for spec in self.specs if spec.family == "outputs"]
+        totals = [counts_of(spec, self.windows).sum(0).astype(int).tolist() for spec in outputs]
+        body = {"answers": [[spec.to_json(), total] for spec, total in zip(outputs, totals, strict=True)]}
+        return hashlib.sha256(rfc8785.dumps(cast("dict[str, None]", body))).hexdigest() if outputs else ""
 
     def to_json(self) -> dict[str, object]:
         """The baseline as JSON types; `Baseline.parse` reads it back."""

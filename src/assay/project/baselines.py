@@ -92,7 +92,7 @@ def _answered_by_another(project: Project, name: str, learned: Baseline, live: D
         for one in project.log.entries(kinds=[LEARNED], subject=name)
         if learned_for(history, one.position) != live.root
     )
-    return any(one.entry.data.get("content") == learned.content for one in before)
+    return bool(learned.answers) and any(one.entry.data.get("answers") == learned.answers for one in before)
 
 
 def learn_baseline(project: Project, name: str, *, now: datetime, random_split: bool = False) -> Baseline:
@@ -122,6 +122,7 @@ def keep_learned(project: Project, name: str, learned: Baseline, old: Baseline |
     data = {
         "digest": learned.digest,
         "content": learned.content,
+        "answers": learned.answers,
         "windows": len(learned.windows),
         "signals": len(learned.specs),
     }

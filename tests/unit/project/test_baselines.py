@@ -164,6 +164,19 @@ def test_answers_in_the_reference_that_another_version_gave_are_given_anew(tmp_p
     assert (spam(back), back.since) == (spam(first), utc_text(CHANGE + 26 * DAY))
 
 
+def test_other_settings_do_not_make_old_answers_new(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    with_answers(small)
+    small.go_live()
+    first = learn_baseline(small.project, "spam", now=TODAY)
+    release_another(small, CHANGE)
+    config = small.folder / "assay.toml"
+    config.write_text(config.read_text() + "\n[models.spam.monitor]\nwindow = '12h'\n")
+    other = Small(small.folder, small.reopened(now=CHANGE), small.keys)
+    second = learn_baseline(other.project, "spam", now=CHANGE)
+    assert (second.window, bool(second.root), second.answers == first.answers) == ("12h", True, False)
+
+
 def test_answers_that_came_with_the_release_are_taken_as_they_are(tmp_path: Path) -> None:
     small = build(tmp_path)
     with_answers(small)
