@@ -24,6 +24,7 @@ from assay.project.auditing import EntryProof
 from assay.project.curves import Drawn as Window
 from assay.project.curves import answered_since, curves, levels
 from assay.project.health import HEADLINES, Diagnosed, ModelHealth
+from assay.project.pending import AGES
 from assay.project.portraits import portrait
 from assay.project.project import Project
 from assay.release.deployment import Deployment
@@ -94,6 +95,7 @@ def model_page(project: Project, health: ModelHealth, now: datetime) -> dict[str
         "shapes": [_shape(one) for one in (judged.shapes if judged else ())[:MOST_PICTURES]],
         "evidence_now": sorted(judged.evidence.items(), key=lambda pair: -pair[1])[:DRIFTING] if judged else [],
         "drifting": _drifting(windows),
+        "ages": tuple(AGES),
         "alarms": alarms[::-1][:20],
         "budget": _budget(health),
         "diagnosis": body,

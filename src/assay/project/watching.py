@@ -103,12 +103,14 @@ def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -
         surest = max(new, key=lambda alarm: alarm.log_e, default=None)
         found = _diagnosed(situation, start, begun(situation, surest) if surest else None, now)
     pending = pending_labels(engine, source, baseline.schema, now, baseline.specs)
-    chosen = pending.findings if pending is not None else ()
-    chosen = (*chosen, *about_outcomes(baseline.specs, baseline.windows, windows[-RECOUNTED:]))
+    if pending is not None:
+        gone = about_outcomes(baseline.specs, baseline.windows, windows[-RECOUNTED:])
+        pending = replace(pending, findings=(*pending.findings, *gone))
     odd = next((one for one in (*done.findings, *trouble) if one.severity is Severity.ERROR), None)
     _remember(project, name, done.evaluation, windows, differs=start is not None, odd=odd, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
     clients = watch_clients(project, name, now).findings
+    chosen = pending.findings if pending is not None else ()
     return Watched(done.evaluation, new, (*done.findings, *chosen, *trouble, *asked, *clients), found)
 
 
@@ -160,6 +162,7 @@ def _remember(
         "standing": len(standing),
         "evidence": dict(strongest),
         "pending": pending.ages if pending is not None else None,
+        "labels": [one.detail for one in pending.findings] if pending is not None else [],
     }
     checks.record(project.state, name, "monitoring", outcome=outcome, detail=detail, now=min(now, newest), body=body)
 

@@ -8,11 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from html import escape
+from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
-from tests.small_project import TODAY
+from tests.small_project import TODAY, build
 from tests.unit.cli.prompt import at, typed
 from tests.unit.dashboard.served import DAYS, HOSTILE, HOSTILE_MODEL, NOON, TOKEN, FakeClock, Served, csrf
 
@@ -202,6 +205,27 @@ def test_the_page_of_a_model_shows_its_curves_and_its_alarms(seen: Served) -> No
     assert "None. The budget" not in text
     assert "var(--bad)" in text  # the alarm in the picture
     assert "version 1, since" in text or "1, since 2026-03-02" in text
+
+
+def test_the_page_of_a_model_says_which_rows_have_labels(tmp_path: Path) -> None:
+    small = build(tmp_path)
+    small.sign()
+    small.serve(10)
+    (path,) = (small.folder / "predictions").iterdir()
+    table = pq.read_table(path)
+    refused = pc.equal(table["pred"], "spam")
+    pq.write_table(table.set_column(3, "y", pc.if_else(refused, table["y"], None)), path)
+    now = TODAY + timedelta(days=10)
+    found = {finding.rule for finding in small.project.monitor("spam", now).findings}
+    served = Served(small)
+    text = " ".join(re.sub(r"<[^>]+>", " ", served.person().get("/models/spam").text).split())
+    assert "label.selected" in found
+    rows, known = len(table), int(pc.sum(refused).as_py())
+    assert re.search(
+        r"Labels that have come .* 0 to 1h 1 \d+ % 1h to 1d 39 \d+ % 1d to 7d 240 \d+ % 7d to 30d 120 ", text
+    )
+    said = f"chosen labels have come for 0% of the {rows - known} rows predicted ham and for 100% of the {known}"
+    assert said in text
 
 
 def test_numbers_lead_to_the_entries_they_come_from(seen: Served) -> None:
