@@ -103,6 +103,11 @@ TABLES: dict[str, tuple[Callable[[pa.Table], pa.Table], str, str]] = {
     "repeated id": (lambda t: put(t, "id", lambda x: [x[1], *x[1:]]), "rows.repeated", "id"),
     "no id": (lambda t: put(t, "id", lambda x: [None, *x[1:]]), "rows.without-id", "id"),
     "label before its row": (lambda t: put(t, "came", lambda x: [*x[:-1], LIVE]), "label.early", "came"),
+    "label of the future": (
+        lambda t: put(t, "came", lambda x: [*x[:-1], NOW + timedelta(days=9)]),
+        "label.future",
+        "came",
+    ),
     "unlabelled": (lambda t: put(t, "y", lambda x: [None, *x[1:]]), "label.waiting", "y"),
     "empty window": (
         lambda t: t.take(np.r_[0:200, 400:600]),

@@ -11,6 +11,7 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.small_project import TODAY, build
 from tests.unit.cli.prompt import Answer, at, typed
 from tests.unit.monitoring.streams import START, requests
 
@@ -50,6 +51,15 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made["down 1970"] = with_rows(made["down"], BORN)
     made["few"] = current.take(list(range(0, current.num_rows, 180)))
     made["few 1970"] = with_rows(made["few"], BORN)
+    for column in ("y", "p", "lat", "err"):
+        made[f"without {column}"] = current.drop_columns([column])
+    made["no label yet"] = current.set_column(8, "y", pa.nulls(current.num_rows, pa.string()))
+    came = [at + 2 * DAY for at in reference["ts"].to_pylist()]
+    made["reference labelled"] = reference.append_column("came", pa.array(came, reference.schema.field("ts").type))
+    came = [at + 2 * DAY for at in current["ts"].to_pylist()]
+    came[:5] = [at - 9 * DAY for at in came[:5]]
+    came[10:13] = [NOW + DAY] * 3
+    made["labelled"] = current.append_column("came", pa.array(came, current.schema.field("ts").type))
     made["soon"] = requests(20, start=NOW - 10 * DAY, seed=1)
     made["all soon"] = requests(20, start=NOW + DAY, seed=1)
     for name, table in made.items():
@@ -68,6 +78,16 @@ def ad_hoc(reference: str, current: str, *more: str) -> Answer:
     return typed(
         "monitor", *files, "--time", "ts", "--prediction", "pred", "--label", "y", "--error", "err", *more, "--json"
     )
+
+
+def told(answer: Answer) -> dict[str, tuple[str, int, str]]:
+    """Severity, rows and words of every finding, by rule and subject."""
+    findings = cast("list[dict[str, object]]", answer.data["findings"])
+    numbers = (cast("dict[str, int]", one["numbers"]).get("rows", 0) for one in findings)
+    return {
+        f"{one['rule']} {one['subject']}": (str(one["severity"]), rows, str(one["detail"]))
+        for one, rows in zip(findings, numbers, strict=True)
+    }
 
 
 def about_times(answer: Answer) -> list[tuple[str, int, str]]:
@@ -127,3 +147,62 @@ def test_windows_of_the_future_are_not_judged_but_when_the_clock_must_be_wrong()
     ahead = ad_hoc("reference", "all soon")
     assert (ahead.code, ahead.data["windows"]) == (0, 20)
     assert "all are judged; is the clock wrong?" in json.dumps(ahead.data["findings"])
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [("y", "performance"), ("p", "confidence and calibration"), ("lat", "latency"), ("err", "what failed")],
+)
+def test_what_cannot_be_judged_without_a_column_is_never_a_quiet_success(column: str, what: str) -> None:
+    declared = ("--confidence", "p", "--latency", "lat")
+    assert ad_hoc("reference", "current", *declared).code == 0
+    answer = ad_hoc("reference", f"without {column}", *declared)
+    assert answer.code == 3
+    severity, _, detail = told(answer)[f"column.missing {column}"]
+    assert severity == "error"
+    assert f"no column '{column}'" in detail
+    assert f"{what} cannot be judged" in detail
+
+
+@pytest.mark.usefixtures("here")
+def test_labels_that_nobody_gave_are_no_quiet_success_either() -> None:
+    answer = ad_hoc("reference", "no label yet")
+    assert answer.code == 3
+    assert told(answer)["column.all-null y"][0] == "error"
+    # A reference that has none cannot miss them.
+    assert ad_hoc("without y", "no label yet").code == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_labels_of_odd_times_are_told() -> None:
+    found = told(ad_hoc("reference labelled", "labelled", "--label-time", "came"))
+    # Two days after the last row: labels of the last two days, but for those of the future, came in no window.
+    assert {key: (severity, rows) for key, (severity, rows, _) in found.items() if key.startswith("label.")} == {
+        "label.early came": ("warning", 5),
+        "label.future came": ("warning", 3),
+        "label.after labels": ("info", 400),
+    }
+    assert "in no window that is over" in found["label.future came"][2]
+    assert "judged without them" in found["label.after labels"][2]
+
+
+def test_rows_of_a_project_that_come_too_late_or_of_1970_are_told(tmp_path: Path) -> None:
+    began = TODAY - 36 * DAY
+    small = build(tmp_path, today=began)
+    small.sign(now=began)
+    small.serve(36, start=began)
+    file = next((tmp_path / "predictions").glob("*.parquet"))
+    table = pq.read_table(file)
+    pq.write_table(with_rows(table.slice(7), BORN), file)
+    with at(tmp_path, now=TODAY + timedelta(hours=1)):
+        assert typed("baseline", "spam").code == 0
+        first = typed("monitor", "spam", "--json")
+        assert (first.code, first.data["windows"]) == (0, 36)
+        assert told(first)["time.stray ts"][:2] == ("warning", 1)
+        pq.write_table(table.slice(0, 7), file.with_name("late.parquet"))
+        answer = typed("monitor", "spam", "--json")
+        assert answer.code == 0
+        assert told(answer)["rows.late rows"][:2] == ("warning", 7)
+        assert told(answer)["rows.before rows"][:2] == ("info", 1)
+        assert "7 rows came too late to be counted" in typed("monitor", "spam").out

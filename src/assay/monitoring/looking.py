@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from assay.engines.base import ColumnFamily, Engine, Oddities, Source
+from assay.engines.base import ColumnFamily, CountQuery, Engine, Oddities, Question, Source, Text, Values
 from assay.engines.stamps import Files, Stamp, ids_of
 from assay.monitoring.schema import PredictionSchema
 
 MOST_IDS: Final = 200_000
 """Request ids that are compared in memory; of more rows than that, all are looked at anew."""
 
+_INSTANT: Final = timedelta(microseconds=1)
 _NUMBERS: Final = tuple(part.name for part in fields(Oddities) if part.name != "counts")
 
 MOST_NEW: Final = 3
@@ -120,6 +121,19 @@ class Looker:
                 return self._together(found), tuple(kept)
         self.met.again(())
         return self.whole(), tuple(one if same else None for one, same in zip(looks, settled, strict=True))
+
+    def labels_behind(self, end: datetime) -> int:
+        """How many labels came when the last window was over, and until now.
+
+        Args:
+            end: The end of the last window.
+        """
+        label, came = self.schema.label, self.schema.label_time
+        if label is None or came is None or not {label, came} <= self.columns.keys() or end > self.now:
+            return 0
+        known = Question("labels", (Values(Text(label), ()),), clock="label")
+        query = CountQuery(self.schema.time, (end, self.now + _INSTANT), (known,), label, came)
+        return sum(self.engine.counts(self.files.source, query).answers[known.name].values())
 
     def _apart(self) -> bool:
         # Beside a column of that name, an engine cannot say which file a row of several is from.

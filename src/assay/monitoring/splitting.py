@@ -11,8 +11,9 @@ split: its time is judged once more, and the time behind it honestly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from assay.engines.base import CountQuery, Engine, Source, Span
 from assay.errors import BaselineError
 from assay.findings import Finding, Severity
+from assay.monitoring.stray import look
 
 OPTION: Final = "--random-split"
 """The option that says: it was on purpose."""
@@ -37,6 +39,8 @@ MIXED: Final = 0.5
 SAME: Final = 0.9
 """Share of cells in which both tables have as many rows, and the first and the last at the same time: one log."""
 
+_DAY: Final = timedelta(days=1)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -79,14 +83,27 @@ def find_split(
     if any(time not in engine.columns(source) for source in (reference, other)):
         return None
     spans = engine.span(reference, time), engine.span(other, time)
-    shared = _shared(*spans, since)
+    found = _within(engine, (reference, other), time, spans, since)
+    if found is None:
+        return None
+    # Rows of 1970 in both tables would put all others into one cell.
+    seen = [look(engine, source, time, _DAY, now=_LATEST) for source in (reference, other)]
+    narrow = [replace(span, first=one.first, last=one.last) for span, one in zip(spans, seen, strict=True)]
+    return _within(engine, (reference, other), time, narrow, since) if narrow != list(spans) else found
+
+
+def _within(
+    engine: Engine, sources: Sequence[Source], time: str, spans: Sequence[Span], since: datetime | None
+) -> Split | None:
+    """The same of the time that these spans share."""
+    shared = _shared(spans[0], spans[1], since)
     if shared is None:
         return None
     first, last = shared
     rows = sum(span.rows - span.undated for span in spans)
     cuts = _cuts(first, last, cells=min(MOST_CELLS, max(1, rows // PER_CELL)))
     query = CountQuery(time, cuts, ())
-    counted = [engine.counts(source, query).windows for source in (reference, other)]
+    counted = [engine.counts(source, query).windows for source in sources]
     ours, theirs = (np.array([one.rows for one in windows], dtype=np.float64) for windows in counted)
     same = np.array([one == another for one, another in zip(*counted, strict=True)])
     shares = [

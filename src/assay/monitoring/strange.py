@@ -32,12 +32,23 @@ NAMED = 20
 
 _NUMERIC = frozenset({"integer", "number", "boolean"})
 
+_TELLS: Final[Mapping[str, str]] = {
+    "label": "performance",
+    "confidence": "confidence and calibration",
+    "latency_s": "latency",
+    "error": "what failed",
+    "query": "how lists are ranked",
+}
+"""By role, what cannot be judged without its column, where the baseline had one."""
+
 
 def about_columns(
     schema: PredictionSchema,
     specs: Sequence[SignalSpec],
     columns: Mapping[str, ColumnFamily],
     families: Mapping[str, ColumnFamily],
+    *,
+    live: bool,
 ) -> tuple[Finding, ...]:
     """Columns that are declared or in the baseline and missing now, and columns of another type than then.
 
@@ -46,8 +57,16 @@ def about_columns(
         specs: The signals of the baseline.
         columns: The columns there are now.
         families: The columns of the baseline's table.
+        live: Whether rows still come: then labels may.
     """
-    found = {finding.subject: finding for finding in schema.check(columns)}
+    found = {one.subject: one for one in schema.check(columns)}
+    for role, column in schema.roles().items():
+        if column in found and column in families and role in _TELLS:
+            waits = live and role == "label"
+            detail = f"{found[column].detail}: {_TELLS[role]} cannot be judged{' until one comes' if waits else ''}"
+            found[column] = replace(
+                found[column], severity=Severity.WARNING if waits else Severity.ERROR, detail=detail
+            )
     for column in {spec.column: None for spec in specs if spec.column}:
         if column not in columns and column not in found:
             detail = f"the table has no column {column!r}, which the baseline has: its rows count as null"
@@ -90,7 +109,7 @@ def about_rows(odd: Oddities, schema: PredictionSchema, *, live: bool) -> tuple[
         Finding(
             "column.all-null",
             column,
-            Severity.WARNING if column == schema.label else Severity.ERROR,
+            Severity.WARNING if live and column == schema.label else Severity.ERROR,
             f"column {column!r} is null in all {odd.rows:,} rows",
             {"rows": odd.rows},
         )
@@ -128,6 +147,9 @@ def _about_order(odd: Oddities, schema: PredictionSchema, *, live: bool) -> tupl
     if schema.label_time is not None:
         said = "labels came before their rows were answered: they are counted at the time of the answer"
         cases.append(("label.early", schema.label_time, Severity.WARNING, odd.early_labels, said))
+        wait = "they wait until their time has come" if live else "they are in no window that is over"
+        said = f"labels are later than the clock: {wait}"
+        cases.append(("label.future", schema.label_time, Severity.WARNING, odd.future_labels, said))
     if schema.label is not None and 0 < odd.labelled < odd.rows:
         said = f"of {odd.rows:,} rows have no label yet: they say nothing about performance"
         cases.append(("label.waiting", schema.label, Severity.INFO, odd.rows - odd.labelled, said))
@@ -160,19 +182,28 @@ def about_windows(
     return (*found, *_about_values(odd, asked))
 
 
-def about_outside(before: int, after: int) -> tuple[Finding, ...]:
-    """Rows outside of all windows.
+def about_outside(before: int, after: int, labels: int = 0) -> tuple[Finding, ...]:
+    """Rows and labels outside of all windows.
 
     Args:
         before: Rows older than the first; 0 where that is no wonder, or is told otherwise.
         after: Rows later than the last.
+        labels: Labels later than the last, where none are awaited.
     """
-    told: list[tuple[str, int, str]] = [
-        ("rows.before", before, "rows are older than the first window, and were not counted"),
-        ("rows.waiting", after, "rows are in a window that is not complete, and were not counted"),
+    told: list[tuple[str, str, int, str]] = [
+        ("rows.before", "rows", before, "rows are older than the first window, and were not counted"),
+        ("rows.waiting", "rows", after, "rows are in a window that is not complete, and were not counted"),
+        (
+            "label.after",
+            "labels",
+            labels,
+            "labels came when the last window was over: performance is judged without them",
+        ),
     ]
     return tuple(
-        Finding(rule, "rows", Severity.INFO, f"{rows:,} {said}", {"rows": rows}) for rule, rows, said in told if rows
+        Finding(rule, of, Severity.INFO, f"{number:,} {said}", {"rows": number})
+        for rule, of, number, said in told
+        if number
     )
 
 

@@ -191,7 +191,7 @@ def count(
     if schema.time not in columns:
         raise TableError(f"the table has no column {schema.time!r}, which is declared as time")
     there = _asked(specs, schema, columns, answered) if before is None else before.asking
-    findings = about_columns(schema, specs, columns, families)
+    findings = about_columns(schema, specs, columns, families, live=live)
     watched = sorted({column for one in there.asked.values() for column in one.columns})
     spans = [(from_text(one.start), from_text(one.end)) for one in known]
     seen = spans[0][0] if spans else None
@@ -213,7 +213,8 @@ def count(
     windows, tally = _tallied(engine, files, schema, specs, there=there, columns=columns, spans=spans)
     odd = list(zip(windows, odd_values(tally, there.asked), strict=True))
     windows, partial = _without_partial(windows, tally, by_rows=isinstance(parse_window(window), int))
-    waiting = about_outside(0, tally.after - (times.behind if times is not None else 0))
+    behind = tally.after - (times.behind if times is not None else 0)
+    waiting = about_outside(0, behind, looker.labels_behind(spans[-1][1]))
     told = about_windows(windows, odd, there.asked)
     return Counted(windows, (*findings, *partial, *waiting, *told))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,20 @@ def test_a_random_split_is_found_whatever_its_shares(share: float) -> None:
     reference, current = _drawn(share)
     assert _found(reference, current)
     assert _found(current, reference)
+
+
+def _with_rows_of_other_times(table: pa.Table) -> pa.Table:
+    stamps = [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)]
+    odd = table.slice(0, 2).set_column(0, "ts", pa.array(stamps, table.schema.field("ts").type))
+    return pa.concat_tables([table, odd])
+
+
+def test_rows_of_other_times_in_both_tables_make_no_split_and_hide_none() -> None:
+    days = requests(18)
+    one, other = (_with_rows_of_other_times(days.slice(start, 9 * 200)) for start in (0, 9 * 200))
+    assert not _found(one, other)
+    drawn, rest = map(_with_rows_of_other_times, _drawn(0.3))
+    assert _found(drawn, rest)
 
 
 def test_a_random_sample_of_the_monitored_log_is_found_when_the_log_goes_on() -> None:
