@@ -19,6 +19,7 @@ from assay.errors import StorageError
 from assay.monitoring.partitions import (
     LABELS,
     Label,
+    _course,
     alone,
     drop_labels,
     recorded_files,
@@ -167,6 +168,40 @@ def test_who_settles_holds_the_folder_until_all_is_in_its_place(
         assert locked(tmp_path)
         raise ZeroDivisionError
     assert not locked(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "course"),
+    [
+        (["b", "a"], ["a", "b"]),  # at once: the same in whatever order files are read
+        ([1, "1"], ["1"]),  # as a service and as a table says it
+        ([True, 1], ["1"]),
+        ([1, 1.0], ["1"]),
+        (["a", "a", "b"], ["a", "b"]),
+    ],
+)
+def test_labels_of_one_moment_are_one_or_contradict_each_other_in_any_order(
+    said: list[str | float], course: list[str]
+) -> None:
+    told = [Label("a", one, NOON) for one in said]
+    for order in (told, told[::-1]):
+        assert [str(one.label) for one in _course(order)] == course
+
+
+def test_settling_touches_no_partition_that_it_has_no_label_for(tmp_path: Path) -> None:
+    day = tmp_path / "date=2026-03-01" / "hour=12"
+    times = pa.array([NOON], pa.timestamp("us", tz="UTC"))
+    other = pa.table({"time": times, "request_id": ["b"], "prediction": [1]})
+    for name, table in (("a" * 32, other), ("b" * 32, other.drop_columns(["request_id"]))):
+        write_whole(table, day / f"{name}.parquet")
+    before = {path: path.stat().st_ino for path in day.iterdir()}
+    for name in ("one", "two"):
+        write_labels(tmp_path, [Label(name, 1, NOON)] * 2, name)
+    found = settle(tmp_path)
+    assert (found.joined, found.waiting, found.findings) == (0, 2, ())
+    assert {path: path.stat().st_ino for path in day.iterdir()} == before
+    assert labels_kept(tmp_path) == {"one", "two"}
+    assert len(names(tmp_path / LABELS)) == 1, "together, so that files do not pile up"
 
 
 def test_a_label_as_old_as_the_limit_stays(tmp_path: Path) -> None:
