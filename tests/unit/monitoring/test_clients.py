@@ -472,12 +472,12 @@ def test_without_others_there_is_no_evidence_that_it_is_not_the_world() -> None:
 
 def test_windows_are_joined_until_the_others_have_asked_enough() -> None:
     there = np.array([0, 1, 5, 30, 31])
-    found = crowd.joined(there, np.full(40, 4.0), longest=100, by_itself=False)
+    found = crowd.joined(there, np.full(40, 4.0), longest=100)
     assert found.first.tolist() == [0, 30]
     assert found.last.tolist() == [7, 37]  # eight windows of four queries
-    assert crowd.joined(there, np.full(40, 1.0), longest=6, by_itself=False).last.tolist() == [5, 35]
-    assert crowd.joined(there, np.full(40, 1.0), longest=6, by_itself=True).first.tolist() == there.tolist()
-    assert crowd.joined(there, np.full(40, 50.0), longest=6, by_itself=True).last.tolist() == there.tolist()
+    assert crowd.joined(there, np.full(40, 1.0), longest=6).last.tolist() == [5, 35]
+    assert crowd.joined(there, np.full(40, 1.0), longest=6, alone_below=ENOUGH).first.tolist() == there.tolist()
+    assert crowd.joined(there, np.full(40, 50.0), longest=6, alone_below=ENOUGH).last.tolist() == there.tolist()
 
 
 def test_names_are_told_apart_and_stay_the_same_whatever_their_type(space: Space) -> None:
@@ -514,3 +514,9 @@ def test_a_first_query_by_itself_is_seen_as_with_those_after_it(space: Space) ->
         sight.look(asked(part), seen)
     assert seen == whole
     assert seen["anna"].events[ASKED.index("far")] >= 1
+
+
+def test_copies_that_all_make_accuse_nobody_where_the_others_ask_enough_in_a_day() -> None:
+    # As a fault does it that freezes columns: from hour 100 on four fifths of all queries are near copies.
+    counts = [{f"user-{i}": said(3, copies=2 + i % 2 if hour >= 100 else 0) for i in range(6)} for hour in range(300)]
+    assert judge(windows(counts), windows_per_alarm=A).alarms == ()

@@ -60,15 +60,15 @@ class Blocks:
     alone: npt.NDArray[np.bool_]
 
 
-def joined(there: Places, others: Floats, *, longest: int, by_itself: bool) -> Blocks:
+def joined(there: Places, others: Floats, *, longest: int, alone_below: float = 0.0) -> Blocks:
     """Join a client's windows to blocks; by numbers of queries only, never by what was asked.
 
     Args:
         there: Windows the client is in, ascending, (n,).
         others: How many queries of others could be asked about in each window, (windows,).
         longest: Windows of the longest block.
-        by_itself: A client in whose last ``longest`` windows others hardly were is judged without them, each window a
-            block: for what it does to queries of its own. Else nobody is judged without others.
+        alone_below: A client in whose last ``longest`` windows the others asked fewer queries is judged without them,
+            each window a block. 0: nobody is.
     """
     total = np.concatenate([[0.0], np.cumsum(others)])
     ends = np.arange(1, len(total))
@@ -79,7 +79,7 @@ def joined(there: Places, others: Floats, *, longest: int, by_itself: bool) -> B
     i = 0
     while i < len(there):
         start = int(there[i])
-        single = by_itself and recent[start] < ENOUGH
+        single = recent[start] < alone_below
         full = int(np.searchsorted(total, total[start] + ENOUGH)) - 1
         end = start if single else min(max(full, start), start + longest - 1, len(others) - 1)
         first.append(start)

@@ -28,8 +28,9 @@ OF_ITSELF: Final = frozenset({"copies", "walking", "edging"})
 """What a client does to queries of its own: where nobody else is there, it is judged all the same. Whether it is the
 client that is far from the reference or the world that has moved, nobody can tell without others."""
 
-AWHILE: Final = timedelta(days=1)
-"""So long others are waited for where a client can be judged without them; else as long as a client is new."""
+FEW_A_DAY: Final = 200
+"""Where the others asked fewer queries in a day, what a client does to queries of its own is judged without waiting for
+them. So long is waited at most where there are more; to tell a client from the world, as long as a client is new."""
 
 MORE: Final = 0.1
 """A client that is in the reference may also do as often what it did there, and so much more."""
@@ -245,8 +246,11 @@ def _units(
 def _asked(name: str, q: int, there: Places, both: Floats, tolerance: float, *, traffic: Traffic, limit: float) -> Unit:
     """One question, from what the client and the others did in each window, (2, windows, 2)."""
     question = ASKED[q]
-    longest = traffic.windows_of(AWHILE if question in OF_ITSELF else SETTLED)
-    blocks = crowd.joined(there, both[1, :, 0], longest=longest, by_itself=question in OF_ITSELF)
+    if question in OF_ITSELF:
+        longest = traffic.windows_of(timedelta(days=1))
+        blocks = crowd.joined(there, both[1, :, 0], longest=longest, alone_below=FEW_A_DAY)
+    else:
+        blocks = crowd.joined(there, both[1, :, 0], longest=traffic.windows_of(SETTLED))
     lengths = blocks.last - blocks.first + 1
     block = np.repeat(np.arange(len(lengths)), lengths)
     at = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + blocks.first[block]
