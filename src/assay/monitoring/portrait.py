@@ -48,7 +48,10 @@ def tolerances(watched: Sequence[Watched], floors: Floors) -> Mapping[str, Inter
             continue
         for name, figure in figures(one.spec, counts, counts):
             room = _room(one.spec, figure.value, floors)
-            found[name] = Interval(figure.value, figure.value - room, figure.value + room)
+            low, high = figure.value - room, figure.value + room
+            if one.spec.kind in {"rate", "values"}:  # of shares: there are none below 0, nor above 1
+                low, high = max(low, 0.0), min(high, 1.0)
+            found[name] = Interval(figure.value, low, high)
     return found
 
 

@@ -35,6 +35,8 @@ def test_the_tolerance_is_what_never_raises_an_alarm(said: Evaluation) -> None:
     known = said.tolerances["accuracy"]
     assert known.high - known.value == pytest.approx(max(0.1 * min(known.value, 1 - known.value), 0.005))
     assert said.tolerances["feature:f0"].high == pytest.approx(0.02)
+    assert 0.0 < said.tolerances["failures"].value < 0.005  # and half a point below it is no share
+    assert said.tolerances["failures"].low == 0.0
 
 
 def test_the_distribution_is_shown_then_and_now(said: Evaluation) -> None:
