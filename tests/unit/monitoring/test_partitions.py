@@ -204,6 +204,29 @@ def test_settling_touches_no_partition_that_it_has_no_label_for(tmp_path: Path) 
     assert len(names(tmp_path / LABELS)) == 1, "together, so that files do not pile up"
 
 
+def test_a_disk_that_refuses_to_settle_is_our_error_and_keeps_the_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("one", "two"):
+        write_labels(tmp_path, [Label(name, 1, NOON)], name)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="cannot be settled"):
+        settle(tmp_path)
+    monkeypatch.undo()
+    assert labels_kept(tmp_path) == {"one", "two"}
+    with pytest.raises(StorageError, match="there is no folder"):
+        settle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("wrong", [{"flush_rows": 0}, {"flush_s": 0.0}, {"flush_s": -1.0}, {"flush_s": float("nan")}])
+def test_a_recorder_that_would_never_write_is_refused(tmp_path: Path, wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="flush_rows must be at least 1 and flush_s more than 0"):
+        Recorder(tmp_path, model="ab" * 32, **wrong)  # type: ignore[arg-type]  # numbers by name
+
+
 def test_a_label_as_old_as_the_limit_stays(tmp_path: Path) -> None:
     write_labels(tmp_path, [Label("a", 1, NOON)], "a")
     assert drop_labels(tmp_path, NOON) == 0
