@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from typing import Final
 
 from assay.engines.base import (
@@ -28,7 +29,10 @@ NEARLY_ORDERED = 0.01
 """Up to this share of steps back, a file is one that was written in time order by a clock that went back."""
 
 NAMED = 20
-"""So many empty windows are named one by one, and so many new columns."""
+"""So many empty windows, or runs of them, are named one by one, and so many new columns."""
+
+RUN = 3
+"""From so many empty windows in a row on they are told together."""
 
 _NUMERIC = frozenset({"integer", "number", "boolean"})
 
@@ -170,16 +174,25 @@ def about_windows(
         odd: Odd values of each window that was looked at, by question.
         asked: What was asked.
     """
-    found: list[Finding] = []
-    empty = [window.start for window in windows if not window.rows]
-    found += [
-        Finding("window.empty", start, Severity.WARNING, f"the window of {start} has no rows")
-        for start in empty[:NAMED]
-    ]
-    if len(empty) > NAMED:
-        detail = f"{len(empty) - NAMED} more windows have no rows, the last is that of {empty[-1]}"
-        found.append(Finding("window.empty", empty[-1], Severity.WARNING, detail, {"windows": len(empty) - NAMED}))
-    return (*found, *_about_values(odd, asked))
+    return (*_about_empty(windows), *_about_values(odd, asked))
+
+
+def _about_empty(windows: Sequence[WindowCounts]) -> Iterator[Finding]:
+    """One finding for a few windows without rows, and one for as many as follow each other."""
+    runs = [[one.start for one in run] for empty, run in groupby(windows, lambda one: not one.rows) if empty]
+    told = [part for run in runs for part in ([run] if len(run) >= RUN else [[start] for start in run])]
+    for run in told[:NAMED]:
+        if len(run) == 1:
+            yield Finding("window.empty", run[0], Severity.WARNING, f"the window of {readable(run[0])} has no rows")
+            continue
+        detail = (
+            f"{len(run)} windows in a row have no rows, from that of {readable(run[0])} to that of {readable(run[-1])}"
+        )
+        yield Finding("window.empty", run[0], Severity.WARNING, detail, {"windows": len(run)})
+    left = [start for run in told[NAMED:] for start in run]
+    if left:
+        detail = f"{len(left)} more windows have no rows, the last is that of {readable(left[-1])}"
+        yield Finding("window.empty", left[-1], Severity.WARNING, detail, {"windows": len(left)})
 
 
 def about_outside(before: int, after: int, labels: int = 0) -> tuple[Finding, ...]:

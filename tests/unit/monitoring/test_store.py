@@ -163,6 +163,15 @@ def test_silence_is_windows_without_rows(state: Engine, baseline: Baseline, tmp_
     assert "volume" in {alarm.signal for alarm in found.recorded.alarms}
 
 
+def test_empty_windows_in_a_row_are_told_in_one_sentence(state: Engine, baseline: Baseline, tmp_path: Path) -> None:
+    rows = pa.concat_tables([requests(2, start=LIVE, seed=1), requests(1, start=LIVE + timedelta(days=3), seed=2)])
+    store.save_baseline(state, "spam", baseline)
+    found = run(state, ENGINE, written(rows, tmp_path / "live.parquet"), "spam", now=LIVE + timedelta(days=44))
+    empty = [(f.detail, f.numbers) for f in found.findings if f.rule == "window.empty"]
+    assert [numbers.get("windows", 1) for _, numbers in empty] == [1, 40]
+    assert empty[1][0] == "40 windows in a row have no rows, from that of 2026-01-29 to that of 2026-03-09"
+
+
 def test_nothing_is_kept_when_writing_an_alarm_fails(
     state: Engine, baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
