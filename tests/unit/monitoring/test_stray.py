@@ -12,8 +12,13 @@ from tests.unit.monitoring.streams import START, written
 
 from assay.engines.base import WindowRows
 from assay.engines.duckdb import DuckDb
+from assay.engines.shelf import find
+from assay.engines.stamps import Files
 from assay.findings import Severity
+from assay.monitoring.late import Late, late
+from assay.monitoring.signals import WindowCounts
 from assay.monitoring.stray import Times, bulk, look
+from assay.storage.clock import utc_text
 
 ENGINE = DuckDb()
 DAY = timedelta(days=1)
@@ -126,6 +131,25 @@ def test_what_is_stray_is_told_with_its_times(stray: int, others: int, severity:
     assert found.numbers == {"rows": stray, "of": stray + 100 * others}
     assert found.detail.startswith(f"{stray} rows are from 1970-01-01 00:00 to ")
     assert "(2026-01-05 00:00)" in found.detail
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("spark")
+@pytest.mark.parametrize("width", [DAY, 500])
+def test_spark_tells_the_same(width: timedelta | int, tmp_path: Path) -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    stamps = [first, BORN, START - 400 * DAY, *served(30), NOW + DAY, last, None]
+    table = pa.table({"ts": pa.array(stamps, pa.timestamp("us", tz="UTC"))})
+    source = written(table, tmp_path / "t.parquet")
+    spark = find("spark local[2]")
+    times = look(spark, source, "ts", width, now=NOW)
+    assert times == look(ENGINE, source, "ts", width, now=NOW)
+    assert (times.before.rows, times.future.rows, times.judged) == (3, 2, 3000)
+    windows = [WindowCounts(utc_text(START + i * DAY), utc_text(START + (i + 1) * DAY), 98) for i in range(20)]
+    seen = START + 20 * DAY
+    for engine in (spark, ENGINE):
+        found = late(engine, Files(source), "ts", windows, seen, before=2003, whole=True)
+        assert found == Late(40, utc_text(START), 3)
 
 
 def test_the_ends_of_all_times_are_no_trouble(tmp_path: Path) -> None:
