@@ -43,7 +43,14 @@ class KeyFileError(AssayError):
 
 
 class TableError(AssayError):
-    """A table is missing, unreadable, or lacks a column."""
+    """A table is missing, unreadable, or lacks a column.
+
+    ``files`` are the files that it is about, where it is about some of a table's; empty where nobody can tell.
+    """
+
+    def __init__(self, message: str, findings: Iterable[Finding] = (), *, files: Iterable[str] = ()) -> None:
+        super().__init__(message, findings)
+        self.files: tuple[str, ...] = tuple(files)
 
 
 class ArtifactError(AssayError):

@@ -105,6 +105,7 @@ def _draw(plot: Path | None, name: str, evaluation: Evaluation) -> None:
 def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     from assay.engines.base import Source
     from assay.engines.bringing import at_hand
+    from assay.engines.forbearing import Forbearing
     from assay.engines.shelf import find as find_engine
     from assay.monitoring.adhoc import monitor_tables
     from assay.monitoring.floors import FLOORS as NAMED
@@ -122,7 +123,7 @@ def _ad_hoc(options: Mapping[str, object]) -> Evaluation:
     schema, engine = _schema(options), find_engine(str(options["engine"]))
     given = (Source((str(options[word]),)) for word in ("reference", "current"))
     with at_hand(next(given)) as reference, at_hand(next(given)) as current:
-        there = {*engine.columns(reference), *engine.columns(current)}
+        there = {*engine.columns(reference), *Forbearing(engine).columns(current)}
         named = [*schema.roles().values(), *schema.slices, *schema.discover, *schema.texts, *(schema.features or ())]
         for column in named:
             if column not in there:

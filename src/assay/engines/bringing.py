@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from assay.engines.addresses import ARROW, DATABASE, S3, TABLE, shown
 from assay.engines.base import Source
 from assay.engines.files import CSV, PARQUET, expand, find
 from assay.errors import TableError
+
+_CALLED: Final[dict[str, str]] = {}
+"""What the files are called that are here now."""
 
 
 @contextmanager
@@ -37,10 +41,14 @@ def at_hand(source: Source, *, since: datetime | None = None, until: datetime | 
         names: dict[str, str] = {}
         for path in source.paths:
             names |= dict(_brought(path, Path(folder), len(names), since, until))
+        _CALLED.update(names)
         try:
             yield Source(tuple(names))
         except TableError as err:
             raise _renamed(err, names) from err
+        finally:
+            for name in names:
+                _CALLED.pop(name, None)
 
 
 def _elsewhere(path: str) -> bool:
@@ -89,4 +97,9 @@ def _renamed(err: TableError, names: Mapping[str, str]) -> TableError:
     message = err.message
     for file, said in names.items():
         message = message.replace(file, said)
-    return TableError(message)
+    return TableError(message, files=(names.get(file, file) for file in err.files))
+
+
+def called(file: str) -> str:
+    """What a file is called for a person: of one that was brought here, where it is from."""
+    return _CALLED.get(file, file)

@@ -221,6 +221,10 @@ def _opened(source: Source, files: Sequence[str]) -> Iterator[_Table]:
             yield _Table(connection, table, Columns(families, types, DUCKDB), len(files))
         except duckdb.Error as err:
             raise blame(files, err) from err
+        except (pa.ArrowException, OSError) as err:  # what DuckDB finds while Arrow takes its batches
+            if isinstance(err, OSError) and err.errno is not None:
+                raise
+            raise blame(files, err) from err
 
 
 def _numbers(table: _Table, of: Quantity, quantiles: Sequence[float], rows: int) -> Profile:

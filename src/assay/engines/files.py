@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -184,6 +185,26 @@ def may_hold(file: str, since: datetime | None, until: datetime | None) -> bool:
     return not ((since is not None and span[1] <= since) or (until is not None and span[0] >= until))
 
 
+def forbidden(path: str) -> TableError:
+    """The error for a file that this user may not read."""
+    return TableError(
+        f"cannot read {path}: permission denied; let the user that runs assay read it (its owner and mode, and those "
+        "of its folders)",
+        files=[path],
+    )
+
+
+def is_forbidden(path: str) -> bool:
+    """Whether this user may not read a file."""
+    try:
+        with Path(path).open("rb"):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
 def read_head(path: str) -> CsvFile:
     """Read the header of a CSV file.
 
@@ -195,19 +216,21 @@ def read_head(path: str) -> CsvFile:
     try:
         with gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb") as file:
             raw = file.read(HEAD_BYTES)
-    except (OSError, EOFError) as err:
-        raise TableError(f"cannot read {path}: {err}") from err
+    except PermissionError as err:
+        raise forbidden(path) from err
+    except (OSError, EOFError, zlib.error) as err:
+        raise TableError(f"cannot read {path}: it is damaged ({type(err).__name__})", files=[path]) from err
     text = raw.decode("utf-8-sig", errors="replace")  # a character may be cut in half at the end
     first = text.splitlines()[0] if text.strip() else ""
     if not first:
-        raise TableError(f"{path} is empty: the first line must name the columns")
+        raise TableError(f"{path} is empty: the first line must name the columns", files=[path])
     delimiter = max(DELIMITERS, key=first.count)
     try:
         names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except (csv.Error, StopIteration) as err:
-        raise TableError(f"the first line of {path} names no columns: {err}") from err
+        raise TableError(f"the first line of {path} names no columns: {err}", files=[path]) from err
     if any("\ufffd" in name for name in names):
-        raise TableError(f"the column names of {path} are not UTF-8 text")
+        raise TableError(f"the column names of {path} are not UTF-8 text", files=[path])
     columns = tuple(name or f"column{i}" for i, name in enumerate(names))
     refuse_twins(path, columns)
     return CsvFile(path, columns, delimiter)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.engines.base import Source
-from assay.engines.files import PARQUET, find
+from assay.engines.files import PARQUET, find, forbidden
 from assay.engines.memory import HERE, in_memory
 from assay.engines.relation import blame, connect, readers, relation
 from assay.engines.sql import literal
@@ -120,8 +120,11 @@ def _look(path: str) -> Landed:
         found = pq.read_metadata(path)
         schema = found.schema.to_arrow_schema()
         stamped = {column.name for column in map(found.schema.column, range(len(found.schema))) if _is_int96(column)}
+    except PermissionError as err:
+        raise forbidden(str(Path(path).resolve())) from err
     except (pa.ArrowException, OSError) as err:
-        raise TableError(f"cannot read {Path(path).resolve()}: it is damaged") from err
+        file = str(Path(path).resolve())
+        raise TableError(f"cannot read {file}: it is damaged", files=[file]) from err
     return Landed(
         path, found.num_rows, {field.name: _spark_type(field.type, field.name in stamped) for field in schema}
     )

@@ -21,7 +21,7 @@ from typing import Final
 
 import duckdb
 
-from assay.engines.files import CSV, PARQUET, CsvFile, read_head, refuse_twins
+from assay.engines.files import CSV, PARQUET, CsvFile, forbidden, is_forbidden, read_head, refuse_twins
 from assay.engines.sql import literal, quoted
 from assay.errors import TableError
 
@@ -143,7 +143,7 @@ def _fit(column: str, kind: str) -> str:
     return _FITS[kind].format(x=quoted(column))
 
 
-def blame(files: Sequence[str], err: duckdb.Error) -> TableError:
+def blame(files: Sequence[str], err: Exception) -> TableError:
     """Our error for one of DuckDB's: which file, and where. DuckDB's own words may hold a record's values."""
     bad = next((file for file in files if f"file = {file}" in str(err)), None)
     bad = bad or next((file for file in files if file in str(err)), None) or _first_bad(files)
@@ -151,9 +151,14 @@ def blame(files: Sequence[str], err: duckdb.Error) -> TableError:
     where = f"{bad}, line {line[1]}" if bad and line else bad or ", ".join(files[:3])
     if isinstance(err, duckdb.OutOfMemoryException):
         return TableError(f"there is not enough memory to read {where}")
+    if bad and is_forbidden(bad):
+        return forbidden(bad)
+    named = [bad] if bad else []
     if line:
-        return TableError(f"{where}: it does not fit the header, is longer than 2 MB, or is no UTF-8 text")
-    return TableError(f"cannot read {where}: it is damaged, changes while it is read, or holds types that do not match")
+        said = f"{where}: it does not fit the header, is longer than 2 MB, or is no UTF-8 text"
+        return TableError(said, files=named)
+    said = f"cannot read {where}: it is damaged, changes while it is read, or holds types that do not match"
+    return TableError(said, files=named)
 
 
 def _first_bad(files: Sequence[str]) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from assay.engines.base import Engine, Source
 from assay.engines.bringing import at_hand
+from assay.engines.forbearing import Forbearing
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.estimate import with_estimates
@@ -55,20 +56,22 @@ def monitor_tables(
         TableError: When a table cannot be read or has no time column.
         ConfigError: When the window is none, or not shorter than the budget.
     """
+    lenient = Forbearing(engine)  # of what is judged; what is normal is learned from all of it, or not at all
     with at_hand(reference) as then, at_hand(current) as later:
-        split = find_split(engine, then, later, schema.time)
+        split = find_split(lenient, then, later, schema.time)
         told = allow(split, meant=random_split, other="the rows to judge")
         baseline = Baseline.learn(engine, then, schema, window=window, now=now, task=task)
         counted = count(
-            engine, later, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
+            lenient, later, schema, baseline.specs, window=window, now=now, families=baseline.families, live=False
         )
         evaluation = evaluate(baseline, counted.windows, false_alarm_every=false_alarm_every, floors=floors)
         if any(one.rule == "label.waiting" for one in counted.findings):
-            told = (*told, *look(engine, later, schema, baseline.specs, counted.windows))
+            told = (*told, *look(lenient, later, schema, baseline.specs, counted.windows))
         told = (*told, *about_outcomes(baseline.specs, baseline.windows, counted.windows))
         series = with_estimates(evaluation.series, counted.windows, baseline.calibration)
         learned = (*_of_reference(baseline.findings), *_exchanged(baseline.windows, counted.windows))
-        return replace(evaluation, series=series, findings=(*told, *learned, *counted.findings, *evaluation.findings))
+        odd = (*lenient.findings(), *told, *learned, *counted.findings)
+        return replace(evaluation, series=series, findings=(*odd, *evaluation.findings))
 
 
 def _exchanged(then: Sequence[WindowCounts], later: Sequence[WindowCounts]) -> Iterator[Finding]:

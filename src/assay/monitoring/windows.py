@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise, repeat, takewhile
 
 from assay.engines.base import ColumnFamily, CountQuery, Engine, Source, Tally, WindowRows
+from assay.engines.forbearing import Forbearing
 from assay.engines.stamps import Files
 from assay.errors import ConfigError, TableError
 from assay.findings import Finding, Severity
@@ -277,7 +278,9 @@ def _live(
     found = tuple(one.window for one in done)
     told = about_windows(found, [(one.window, one.odd) for one in done], there.asked)
     kept = None
-    if each is not None and outside == (0, 0):
+    # A file that was left out is looked for again: nothing else would tell of it.
+    lacking = isinstance(looker.engine, Forbearing) and looker.engine.left_out
+    if each is not None and outside == (0, 0) and not lacking:
         pairs = zip(done, looks, strict=True)
         seen = (one if one.look is look else replace(one, look=look) for one, look in pairs)
         kept = Counts(what, files.types, there, dict(zip(names, seen, strict=True)), looker.met)

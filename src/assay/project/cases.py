@@ -77,8 +77,9 @@ class Situation:
         windows: Sequence[WindowCounts],
         copies: Copies,
         now: datetime,
+        engine: Engine | None = None,
     ) -> Situation:
-        """Gather it; ``copies`` are whoever made them's to close."""
+        """Gather it; ``copies`` are whoever made them's to close. ``engine`` reads the rows; None for the declared."""
         model = project.config.model(name)
         assert model.predictions is not None  # noqa: S101 - the caller has a baseline of its predictions
         return cls(
@@ -90,7 +91,7 @@ class Situation:
             copies=copies,
             facts=integrity.byte_facts(project, name, served_roots=(), now=now),
             history=tuple(deployments(project.state, name)),
-            engine=find_engine(model.predictions.engine),
+            engine=engine or find_engine(model.predictions.engine),
             source=Source((model.predictions.path,)),
             now=now,
             settled=_settled(project, name, baseline),

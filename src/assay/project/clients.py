@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from assay.engines.base import ColumnFamily, Engine, Source
+from assay.engines.forbearing import Forbearing
 from assay.engines.shelf import find as find_engine
 from assay.errors import AssayError
 from assay.findings import Finding, Severity
@@ -58,10 +59,16 @@ class ClientWatch:
     findings: tuple[Finding, ...] = ()
 
 
-def watch_clients(project: Project, name: str, now: datetime) -> ClientWatch:
+def watch_clients(project: Project, name: str, now: datetime, *, engine: Forbearing | None = None) -> ClientWatch:
     """Look at all rows since the last look and judge every client; nothing where no column says who asked.
 
     Doing it again changes nothing. Trouble is a finding: the rest of a monitor run stands.
+
+    Args:
+        project: Whose model.
+        name: Which.
+        now: The reading of the clock.
+        engine: What reads the log and tells itself what it leaves out; None for the declared one, and it is told here.
     """
     model = project.config.model(name)
     predictions = model.predictions
@@ -69,14 +76,17 @@ def watch_clients(project: Project, name: str, now: datetime) -> ClientWatch:
         return ClientWatch()
     try:
         with checks.attempted(project.state, name, KIND, now):
-            return _watch(project, model, predictions, predictions.client, now)
+            reader = engine or Forbearing(find_engine(predictions.engine))
+            seen = _watch(project, model, predictions, predictions.client, now=now, engine=reader)
+            return seen if engine is not None else replace(seen, findings=(*reader.findings(), *seen.findings))
     except AssayError as err:
         return ClientWatch(findings=(Finding("client.unknown", name, Severity.ERROR, err.message),))
 
 
-def _watch(project: Project, model: ModelConfig, predictions: Predictions, column: str, now: datetime) -> ClientWatch:
-    name, width = model.name, model.clients.window
-    engine, source = find_engine(predictions.engine), Source((predictions.path,))
+def _watch(
+    project: Project, model: ModelConfig, predictions: Predictions, column: str, *, now: datetime, engine: Forbearing
+) -> ClientWatch:
+    name, width, source = model.name, model.clients.window, Source((predictions.path,))
     there = engine.columns(source)
     missing = [one for one in (column, predictions.time, predictions.prediction) if one not in there]
     if missing or model.reference is None:
@@ -112,9 +122,8 @@ def _watch(project: Project, model: ModelConfig, predictions: Predictions, colum
     )
     monitoring.drain(project.state, project.log)
     clients = {who for window in windows for who in window.seen} - {NEWCOMERS}
-    return _said(
-        project, name, ClientWatch(len(windows), len(clients), judged.alarms, new, judged.doubts), windows, now=now
-    )
+    watch = ClientWatch(len(windows), len(clients), judged.alarms, new, judged.doubts)
+    return _said(project, name, watch, windows, lacking=engine.findings(), now=now)
 
 
 @dataclass(frozen=True)
@@ -212,15 +221,23 @@ def _before(watch: ClientWatch) -> str:
 
 
 def _said(
-    project: Project, name: str, watch: ClientWatch, windows: Sequence[ClientWindow], *, now: datetime
+    project: Project,
+    name: str,
+    watch: ClientWatch,
+    windows: Sequence[ClientWindow],
+    *,
+    lacking: Sequence[Finding],
+    now: datetime,
 ) -> ClientWatch:
-    """Remember how it ended, and say what was found."""
+    """Remember how it ended, and say what was found; ``lacking``: what of the log could not be read."""
     standing = [alarm for alarm in watch.alarms if alarm.until is None]
     unsure = [one for one in watch.doubts if not one.is_world]
     if standing:
         outcome, detail = "fail", sentence(standing[0])
     elif not windows:
         outcome, detail = "unknown", "no complete window yet"
+    elif lacking:
+        outcome, detail = "unknown", f"part of the log could not be read: {lacking[0].detail}"
     elif unsure:
         outcome, detail = "unknown", untold(unsure[0])
     else:

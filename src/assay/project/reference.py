@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from assay.engines.base import Engine, Source
+from assay.engines.forbearing import Forbearing
 from assay.engines.shelf import find as find_engine
 from assay.errors import BaselineError, TableError
 from assay.findings import Finding
@@ -111,7 +112,8 @@ def check_split(
     if model.predictions is None:
         return ()
     live = live_at(project.state, name, now)
-    others = [(engine, model.predictions.path, "the rows that are monitored", live.since if live else None)]
+    others: list[tuple[Engine, str, str, datetime | None]]
+    others = [(Forbearing(engine), model.predictions.path, "the rows that are monitored", live.since if live else None)]
     if model.training is not None:
         others.append((find_engine("duckdb"), model.training.path, "the rows that the model was trained on", None))
     told: list[Finding] = []

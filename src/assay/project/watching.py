@@ -17,6 +17,7 @@ from assay.diagnosis.explanation import addressed
 from assay.diagnosis.verdict import SURE, Diagnosis, certainty
 from assay.diagnosis.weights import shipped
 from assay.engines.base import Source
+from assay.engines.forbearing import Forbearing
 from assay.engines.shelf import find as find_engine
 from assay.findings import Finding, Severity
 from assay.monitoring import store as monitoring
@@ -70,7 +71,7 @@ def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -
     known = {window.start for window in monitoring.load_windows(project.state, name, baseline.digest)}
     live = live_at(project.state, name, now)
     copies.verify_all()
-    engine, source = find_engine(predictions.engine), Source((predictions.path,))
+    engine, source = Forbearing(find_engine(predictions.engine)), Source((predictions.path,))
     done = run(
         project.state,
         engine,
@@ -88,7 +89,14 @@ def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -
     new = done.recorded.alarms
     found = None
     situation = Situation.of(
-        project, name, baseline=baseline, evaluation=done.evaluation, windows=windows, copies=copies, now=now
+        project,
+        name,
+        baseline=baseline,
+        evaluation=done.evaluation,
+        windows=windows,
+        copies=copies,
+        now=now,
+        engine=engine,
     )
     trouble, start = replay_windows(situation, fresh)
     trouble = (*stale, *trouble)
@@ -106,12 +114,13 @@ def watch(project: Project, model: ModelConfig, copies: Copies, now: datetime) -
     if pending is not None:
         gone = about_outcomes(baseline.specs, baseline.windows, windows[-RECOUNTED:])
         pending = replace(pending, findings=(*pending.findings, *gone))
-    odd = next((one for one in (*done.findings, *trouble) if one.severity is Severity.ERROR), None)
+    odd = next((one for one in (*engine.findings(), *done.findings, *trouble) if one.severity is Severity.ERROR), None)
     _remember(project, name, done.evaluation, windows, differs=start is not None, odd=odd, pending=pending, now=now)
     asked = watch_fingerprint(project, name, now)
-    clients = watch_clients(project, name, now).findings
+    clients = watch_clients(project, name, now, engine=engine).findings
     chosen = pending.findings if pending is not None else ()
-    return Watched(done.evaluation, new, (*done.findings, *chosen, *trouble, *asked, *clients), found)
+    told = (*engine.findings(), *done.findings, *chosen, *trouble, *asked, *clients)
+    return Watched(done.evaluation, new, told, found)
 
 
 def _unsettled(situation: Situation) -> bool:

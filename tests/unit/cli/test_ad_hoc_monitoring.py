@@ -65,6 +65,11 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pyarrow.csv.write_csv(table, folder / f"{name}.csv")
     (folder / "noise.csv").write_bytes(b"\x00\xff\x01" * 99)
     (folder / "nothing.csv").write_bytes(b"")
+    for name in ("spoiled", "spoiled-reference"):
+        (folder / name).mkdir()
+        (folder / name / "noise.parquet").write_bytes(b"PAR1 nonsense")
+    pyarrow.csv.write_csv(calm, folder / "spoiled" / "calm.csv")
+    pyarrow.csv.write_csv(reference, folder / "spoiled-reference" / "reference.csv")
     (folder / "noise.parquet").write_bytes(b"PAR1 nonsense")
     (folder / "folder.csv").mkdir()
     return folder
@@ -239,6 +244,16 @@ def test_impossible_values_and_new_columns_are_told_and_are_no_alarm() -> None:
     assert "info     latency.missing" in said.out
     assert "info     column.new: new since the baseline" in said.out
     assert "it: 'gust'" in said.out
+
+
+@pytest.mark.usefixtures("here")
+def test_a_damaged_file_among_others_is_told_and_the_others_are_judged() -> None:
+    said = typed(*ad_hoc("reference.csv", "spoiled"))
+    assert said.code == 3
+    assert "4 windows" in said.out
+    assert "error    table.damaged: cannot read spoiled/noise.parquet: it is damaged, or only half written" in said.out
+    # What is normal is learned from all of a reference, or not at all.
+    typed(*ad_hoc("spoiled-reference", "calm.csv")).refused(2, "spoiled-reference/noise.parquet")
 
 
 @pytest.mark.usefixtures("here")

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from assay.engines.files import forbidden
 from assay.engines.sources.writing import plain, schema_of
 from assay.errors import TableError
 
@@ -36,7 +37,8 @@ def bring(path: str, here: Path) -> None:
                 for batch in batches:
                     batch.validate(full=True)
                     writer.write_batch(plain(batch))
+    except PermissionError as err:
+        raise forbidden(path) from err
     except (pa.ArrowException, OSError, ValueError) as err:
-        raise TableError(
-            f"cannot read {path}: it is no Arrow file, is damaged, or holds what Parquet does not"
-        ) from err
+        said = f"cannot read {path}: it is no Arrow file, is damaged, or holds what Parquet does not"
+        raise TableError(said, files=[path]) from err
