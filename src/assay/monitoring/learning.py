@@ -32,6 +32,7 @@ _NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 _IDENTIFIER_ROWS: Final = 100
 _IDENTIFIER_SHARE: Final = 0.5
 _DENSE: Final = 1.1
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?", re.IGNORECASE)
 _COMMA: Final = re.compile(r"\s*[+-]?[0-9]+(?:[. ][0-9]{3})*,[0-9]+\s*")
 _COMMA_VALUES: Final = 10
 """Different values, all written with a comma, from which on they are numbers: ``1,2`` alone may be a list."""
@@ -252,12 +253,22 @@ def _no_classes(schema: PredictionSchema, known: Mapping[str, Profile], task: Ta
     if profile is None:
         return
     labelled = profile.rows - profile.missing
-    if 2 * profile.distinct > labelled > 2 * FEWEST:
+    unique = 2 * profile.distinct > labelled > 2 * FEWEST
+    if unique or _measured(profile, known.get("prediction")):
         detail = (
-            f"column {schema.label!r} has {profile.distinct:,} different values in {labelled:,} rows: these are no "
+            f"column {schema.label!r} has {profile.distinct:,} different values in {labelled:,} rows"
+            f"{'' if unique else ', and the predicted ones have decimals'}: these are no "
             "classes, and how well they are predicted is not watched; for numbers say that the task is regression"
         )
         yield Finding("label.no-classes", schema.label or "label", Severity.ERROR, detail)
+
+
+def _measured(label: Profile, prediction: Profile | None) -> bool:
+    """Whether labels and predictions are more numbers than a list of classes has, the predicted ones with decimals."""
+    if prediction is None or min(label.distinct, prediction.distinct) <= CLASSES:
+        return False
+    numbers = all(_NUMBER.fullmatch(value) for profile in (label, prediction) for value, _ in profile.top)
+    return numbers and any("." in value for value, _ in prediction.top)
 
 
 def _commas(known: Mapping[str, Profile]) -> Iterator[Finding]:

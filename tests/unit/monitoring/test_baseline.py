@@ -130,6 +130,18 @@ def test_predicted_numbers_that_are_taken_for_classes_are_told(tmp_path: Path) -
     assert "say that the task is regression" in found.detail
 
 
+def test_counts_that_are_predicted_with_decimals_are_told(tmp_path: Path) -> None:
+    """Hourly counts come twice often enough to pass for classes; what is predicted of them does not."""
+    table, rng = requests(20), np.random.default_rng(1)
+    counts = rng.integers(0, 300, table.num_rows)
+    for column, values in ((str(SCHEMA.label), counts), (SCHEMA.prediction, np.round(counts / 7, 1))):
+        table = table.set_column(table.column_names.index(column), column, pa.array(values))
+    (found,) = [one for one in learn(table, tmp_path).findings if one.rule == "label.no-classes"]
+    assert "the predicted ones have decimals" in found.detail
+    whole = table.set_column(table.column_names.index(SCHEMA.prediction), SCHEMA.prediction, pa.array(counts))
+    assert "label.no-classes" not in {one.rule for one in learn(whole, tmp_path).findings}  # codes of places, perhaps
+
+
 def test_labels_that_are_classes_are_taken_as_they_are(baseline: Baseline) -> None:
     assert "label.no-classes" not in {one.rule for one in baseline.findings}
 
