@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine as Database
 
 from assay.engines.base import Engine, Source
-from assay.engines.stamps import files_at_hand
-from assay.errors import BaselineError
+from assay.engines.stamps import Files, files_at_hand
+from assay.errors import BaselineError, TableError
 from assay.findings import Finding, Severity
 from assay.monitoring.baseline import Baseline
 from assay.monitoring.floors import Floors
@@ -19,7 +19,7 @@ from assay.monitoring.monitor import Evaluation, judge
 from assay.monitoring.signals import WindowCounts
 from assay.monitoring.store import Recorded, load_known, record, weight
 from assay.monitoring.succession import answered_since
-from assay.monitoring.windows import count
+from assay.monitoring.windows import Counted, count
 from assay.storage.clock import from_text, utc_text
 
 RECOUNTED = 32
@@ -86,8 +86,9 @@ def run(
     """
     baseline, known = _known(database, model)
     key = (model, baseline.digest)
-    with files_at_hand(source) as here:
-        counted = count(
+    counted = _counted(
+        source,
+        lambda here: count(
             engine,
             here,
             baseline.schema,
@@ -101,7 +102,8 @@ def run(
             since=since,
             settled=COUNTED.take(*key),
             answered=from_text(baseline.since) if baseline.since else None,
-        )
+        ),
+    )
     COUNTED.put(counted.settled, *key)
     found = answered_since(baseline, counted.windows)
     windows = merge(known, found)
@@ -120,6 +122,16 @@ def run(
     kept = record(database, model=model, baseline=baseline, evaluation=said, windows=new, now=now, actor=actor)
     odd = (*counted.findings, *_about_clock(known, now), *_gone(known, counted.windows))
     return Run(said, kept, (*odd, *kept.findings, *said.findings))
+
+
+def _counted(source: Source, counting: Callable[[Files], Counted]) -> Counted:
+    """Count; and once more, since a day that nobody needs may have been deleted after its files were listed."""
+    try:
+        with files_at_hand(source) as here:
+            return counting(here)
+    except TableError:
+        with files_at_hand(source) as here:
+            return counting(here)
 
 
 def _known(database: Database, model: str) -> tuple[Baseline, tuple[WindowCounts, ...]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from assay.engines.base import CountQuery, Engine, Question, Source, Values
 from assay.engines.base import Text as TextColumn
+from assay.errors import TableError
 from assay.findings import Finding
 from assay.monitoring.labelling import SELECTED, about_selection, question
 from assay.monitoring.schema import PredictionSchema
@@ -58,7 +59,11 @@ def pending_labels(
     asked = [Question("labelled", (Values(TextColumn(schema.label), ()),))]
     if schema.prediction in columns and (chosen := question(schema, specs)) is not None:
         asked.append(chosen)
-    tally = engine.counts(source, CountQuery(schema.time, cuts, tuple(asked)))
+    query = CountQuery(schema.time, cuts, tuple(asked))
+    try:
+        tally = engine.counts(source, query)
+    except TableError:  # a file was deleted after it was listed: listed again, the others are there
+        tally = engine.counts(source, query)
     there = [0] * len(tally.windows)
     for (place, code), rows in tally.answers["labelled"].items():
         there[place] += rows if code >= 0 else 0

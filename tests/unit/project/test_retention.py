@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.unit.cli.prompt import at, typed
 
 from assay.cli import predictions
 from assay.cli.here import open_project
+from assay.engines import direct
+from assay.engines.base import CountQuery, Question
 from assay.engines.files import REPLACED
 from assay.errors import ConfigError, StorageError
 from assay.monitoring import compaction
@@ -176,6 +179,29 @@ def test_labels_that_were_recorded_tell_how_late_they_come(small: Small, monkeyp
     settle(folder)
     needs = {need.what: need.since for need in needs_of(opened, "spam", now=NOW)}
     assert needs["labels"] == TODAY + 6 * DAY  # one of 120 was forgotten for long: it keeps no day
+
+
+def test_days_that_are_deleted_while_others_are_counted_fail_no_run(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = labelled_late(small, 0)  # with times of labels, every file is read
+    folder, counts = small.folder / "recorded", direct.counts
+    written(folder, NOW, 1)
+    with Recorder(folder, model="ab" * 32) as recorder:
+        for path in recorded_files(folder):
+            recorder.label(str(pq.read_table(path)["request_id"][0]), "ham", NOW)
+    settle(folder)
+    asked: list[bool] = []
+
+    def deleting(files: Sequence[str], query: CountQuery, wanted: Sequence[Question]) -> object:
+        asked.append(True)
+        if len(asked) in {1, 3}:  # listed, and gone before they are read: of the windows, and of labels to come
+            Path(files[0]).unlink()
+        return counts(files, query, wanted)
+
+    monkeypatch.setattr(direct, "counts", deleting)
+    assert opened.monitor("spam", NOW + DAY).evaluation.windows == 13
+    assert len(asked) == 4
 
 
 def test_on_a_full_disk_the_days_that_are_not_kept_make_room(
