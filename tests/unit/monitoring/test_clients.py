@@ -520,3 +520,11 @@ def test_copies_that_all_make_accuse_nobody_where_the_others_ask_enough_in_a_day
     # As a fault does it that freezes columns: from hour 100 on four fifths of all queries are near copies.
     counts = [{f"user-{i}": said(3, copies=2 + i % 2 if hour >= 100 else 0) for i in range(6)} for hour in range(300)]
     assert judge(windows(counts), windows_per_alarm=A).alarms == ()
+
+
+def test_newcomers_are_no_excuse_for_each_other_where_others_have_settled() -> None:
+    rng = np.random.default_rng(8)
+    counts = crowd_of(rng, 300, (3.0,) * 4, 0.01, 0)
+    for hour in range(200, 300):
+        counts[hour] |= {f"evil-{i}": said(4, far=int(rng.binomial(4, 0.7))) for i in range(6)}
+    assert {one.client for one in judge(windows(counts), windows_per_alarm=A).alarms} == {f"evil-{i}" for i in range(6)}

@@ -163,9 +163,9 @@ class Traffic:
     def others(self, name: str, own: Floats) -> Floats:
         """Tries and events of those that one client is compared with.
 
-        A newcomer with all others. Who has settled, and all newcomers together, with those that have settled: what
-        newcomers do together is no excuse for them, and a newcomer that does nothing unusual must not make the world
-        look as if it had not moved.
+        With those that have settled: what newcomers do together is no excuse for them, and a newcomer that does nothing
+        unusual must not make the world look as if it had not moved. Only a newcomer in whose last week these asked
+        hardly anything is compared with all others.
 
         Args:
             name: The client.
@@ -182,7 +182,12 @@ class Traffic:
             last = np.maximum.accumulate(np.where(new, np.arange(len(own)), 0))
             new[self.settled_at[name]] = False
             known &= ~new[last]  # a client that came back is new until it has settled again
-        return np.maximum(np.where(known[:, None, None], self.settled, self.every) - own, 0.0)
+        total = np.concatenate([[0.0], np.cumsum(self.settled[:, 0, ASKED.index("far")])])
+        ends = np.arange(1, len(total))
+        enough = total[ends] - total[np.maximum(ends - self.windows_of(SETTLED), 0)] >= crowd.ENOUGH
+        among = np.where((known | ~enough)[:, None, None], own, 0.0)  # a newcomer is not among those that have settled
+        measure = np.where((known | enough)[:, None, None], self.settled, self.every)
+        return np.asarray(np.maximum(measure - among, 0.0), dtype=np.float64)
 
 
 def units_of(
