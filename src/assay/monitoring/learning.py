@@ -73,6 +73,8 @@ def learn_signals(
     specs += _answer_signals(schema, families, known, task)
     specs += _performance_signals(schema, known, task)
     findings += (*_no_classes(schema, known, task), *_commas(known))
+    if task == "classification" and "label" in known and "label.no-classes" not in {one.rule for one in findings}:
+        findings += _near_misses(engine, source, schema, families, known["label"])
     if task == "ranking" and schema.query is None:
         detail = "no column says which rows are of one query: how well they are ranked is not watched"
         findings.append(Finding("ranking.no-query", "query", Severity.WARNING, detail))
@@ -261,6 +263,35 @@ def _no_classes(schema: PredictionSchema, known: Mapping[str, Profile], task: Ta
             "classes, and how well they are predicted is not watched; for numbers say that the task is regression"
         )
         yield Finding("label.no-classes", schema.label or "label", Severity.ERROR, detail)
+
+
+def _near_misses(
+    engine: Engine, source: Source, schema: PredictionSchema, families: Mapping[str, ColumnFamily], profile: Profile
+) -> Iterator[Finding]:
+    """Whole numbers that are hardly ever told exactly, and mostly nearly: counts, and no classes.
+
+    Wrong classes of a thousand lie anywhere, and a model that works is right in one answer of twenty at least.
+
+    Args:
+        engine: What reads the table.
+        source: The reference.
+        schema: What its columns mean.
+        families: Its columns.
+        profile: Of the labels.
+    """
+    label = schema.label or ""
+    if profile.distinct <= CLASSES or {families.get(label), families.get(schema.prediction)} - {"integer", "number"}:
+        return
+    asked: dict[str, Quantity | Text] = {"off": Distance(schema.prediction, label), "label": Number(label)}
+    told = engine.profile(source, asked, quantiles=QUANTILES)
+    off, spread = told["off"].quantiles, told["label"].quantiles
+    middle, low, high = (QUANTILES.index(share) for share in (0.5, 0.25, 0.75))
+    if off and spread and off[0] > 0 and 2 * off[middle] < spread[high] - spread[low]:
+        detail = (
+            f"column {label!r} has {profile.distinct:,} different numbers, of which fewer than one in twenty is "
+            "predicted exactly and most are nearly: these are no classes; for numbers say that the task is regression"
+        )
+        yield Finding("label.no-classes", label, Severity.ERROR, detail)
 
 
 def _measured(label: Profile, prediction: Profile | None) -> bool:

@@ -142,6 +142,20 @@ def test_counts_that_are_predicted_with_decimals_are_told(tmp_path: Path) -> Non
     assert "label.no-classes" not in {one.rule for one in learn(whole, tmp_path).findings}  # codes of places, perhaps
 
 
+@pytest.mark.parametrize(("right", "near", "told"), [(0.0, True, True), (0.3, False, False), (0.0, False, False)])
+def test_counts_that_are_nearly_predicted_are_no_classes_and_a_thousand_classes_are(
+    tmp_path: Path, right: float, near: bool, told: bool
+) -> None:
+    """Both columns hold whole numbers; only how the wrong answers lie tells counts from the codes of classes."""
+    table, rng = requests(20), np.random.default_rng(1)
+    truth = rng.integers(0, 1000, table.num_rows)
+    wrong = truth + rng.integers(5, 60, table.num_rows) if near else rng.permutation(truth)
+    answers = np.where(rng.random(table.num_rows) < right, truth, wrong)
+    for column, values in ((str(SCHEMA.label), truth), (SCHEMA.prediction, answers)):
+        table = table.set_column(table.column_names.index(column), column, pa.array(values))
+    assert ("label.no-classes" in {one.rule for one in learn(table, tmp_path).findings}) is told
+
+
 def test_labels_that_are_classes_are_taken_as_they_are(baseline: Baseline) -> None:
     assert "label.no-classes" not in {one.rule for one in baseline.findings}
 
