@@ -28,6 +28,7 @@ from assay.errors import StorageError, TableError
 from assay.findings import Finding, Severity
 from assay.monitoring.rows import TIME, column_of, instant, instants, together
 from assay.monitoring.schema import PredictionSchema
+from assay.monitoring.storable import storable
 
 _LOG = logging.getLogger("assay.recorder")
 
@@ -125,7 +126,7 @@ def by_hour(table: pa.Table) -> list[pa.Table]:
 def parted(tables: Sequence[pa.Table]) -> tuple[list[pa.Table], int]:
     """Rows of several tables apart by the hour of their time, and how many have none; one table costs no other."""
     try:
-        return by_hour(together(tables)) if tables else [], 0
+        return by_hour(storable(together(tables))) if tables else [], 0
     except Exception:  # noqa: BLE001 - whatever a service logs, the other rows are written
         if len(tables) > 1:
             each = [parted([table]) for table in tables]

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Collection, Sequence, ValuesView
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import numpy as np
@@ -24,6 +25,8 @@ NESTED: Final = 8
 """Lists within lists, and groups, beyond which a value is text. Arrow reads a hundred levels of a file's columns, and a
 value holds up to three of them for each of its own; DuckDB takes time that doubles with each to write them as text."""
 
+_FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - the same
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a column's own zone says what it is in
 _SINGLE: Final = frozenset(
     (type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID, np.float64, np.int64)
 )
@@ -74,35 +77,60 @@ def said(value: object) -> str:
         return type(value).__name__
 
 
-def storable(table: pa.Table) -> pa.Table:
+def storable(table: pa.Table, names: Collection[str] | None = None) -> pa.Table:
     """The same table, with text in the place of every column that could not be written, or not be read.
 
     Args:
         table: Of any types; its texts may be no UTF-8.
+        names: The columns that are looked at; None for all.
     """
-    for place, field in enumerate(table.schema):
-        if not sound(table.column(place)):
-            table = table.set_column(place, field.name, as_text(table.column(place)))
+    for place, name in enumerate(table.column_names if names is None or names else ()):
+        if (names is None or name in names) and not sound(table.column(place)):
+            table = table.set_column(place, name, as_text(table.column(place)))
     return table
 
 
 def sound(column: pa.Array | pa.ChunkedArray) -> bool:
     """Whether a column can be written, and read by everyone."""
     kind = column.type
+    how = _written(kind)
+    if how == "times":
+        low, high = _lived(kind)
+        ends = pc.min_max(column.cast(pa.int64())).as_py()
+        return ends["min"] is None or bool(low <= ends["min"] and ends["max"] <= high)
+    if how != "checked":
+        return how == "numbers"
+    try:
+        column.validate(full=True)
+    except pa.ArrowException:
+        return False
+    return not (pa.types.is_dictionary(kind) and any(one.dictionary.null_count for one in _chunks(column)))
+
+
+@lru_cache(maxsize=1024)
+def _written(kind: pa.DataType) -> Literal["numbers", "times", "checked", "never"]:
+    """How columns of a type are written: whatever they hold, within limits of time, where they are valid, or not."""
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return True
+        return "numbers"
     try:
         if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
             pa.scalar(0, kind).as_py()  # an error for a zone that nobody knows
-            if kind.unit != "ns":
-                pc.min_max(column).as_py()  # an error for times beyond the years 1 to 9999, and long spans
-            return True
-        column.validate(full=True)
-        if pa.types.is_dictionary(kind) and any(one.dictionary.null_count for one in _chunks(column)):
-            return False
-        return bool(pa.types.is_string(kind)) or (_holds(kind, NESTED) and _writes(column.slice(0, 0)))
+            return "numbers" if kind.unit == "ns" else "times"  # nanoseconds reach no year that is none
+        if not pa.types.is_string(kind) and not _holds(kind, NESTED):
+            return "never"
+        pq.write_table(pa.table({"x": pa.array([], kind)}), io.BytesIO())
     except (pa.ArrowException, ValueError, OverflowError, OSError):
-        return False
+        return "never"
+    return "checked"
+
+
+def _lived(kind: pa.DataType) -> tuple[int, int]:
+    """The first and the last time of a type that Python can tell in any zone, or the longest spans, in its unit."""
+    unit = timedelta(**{{"s": "seconds", "ms": "milliseconds", "us": "microseconds"}[kind.unit]: 1})
+    if pa.types.is_duration(kind):
+        return -(timedelta.max // unit), timedelta.max // unit
+    shift = timedelta(0) if kind.tz in (None, "UTC") else timedelta(days=1)
+    return (_FIRST + shift - _EPOCH) // unit, (_LAST - shift - _EPOCH) // unit
 
 
 def _holds(kind: pa.DataType, levels: int) -> bool:
@@ -117,12 +145,6 @@ def _holds(kind: pa.DataType, levels: int) -> bool:
     if pa.types.is_struct(kind) and len({field.name for field in inside}) != max(len(inside), 1):
         return False
     return not inside or (levels > 0 and all(_holds(field.type, levels - 1) for field in inside))
-
-
-def _writes(nothing: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether a column's type is one of Parquet's."""
-    pq.write_table(pa.table({"x": nothing}), io.BytesIO())
-    return True
 
 
 def _chunks(column: pa.Array | pa.ChunkedArray) -> Sequence[pa.Array]:
