@@ -33,11 +33,18 @@ class Work:
 
 
 _PACKAGE = Path(assay.__file__).parent
+_DECIDES = ("calendar", "discovery", "floors", "judgement", "patterns", "walk", "watching", "weights")
+"""Modules of `assay.monitoring` that, beside its detectors and `assay.inference`, make alarms of counts."""
 
 
 def version() -> str:
-    """Digest of the code whose figures these are: results of other code are made again."""
-    here = sorted([*_PACKAGE.glob("monitoring/**/*.py"), *_PACKAGE.glob("inference/*.py")])
+    """Digest of the code whose figures these are: results of other code are made again.
+
+    It is of what decides. That counts are what they were is asked of the engine at every run; what is told of a table,
+    kept or drawn changes no figure.
+    """
+    here = sorted([*_PACKAGE.glob("monitoring/detectors/*.py"), *_PACKAGE.glob("inference/*.py")])
+    here += [_PACKAGE / "monitoring" / f"{name}.py" for name in _DECIDES]
     here += sorted(Path(__file__).parent.glob("*.py"))
     skip = {"tables.py", "run.py", "results.py"}
     content = b"".join(path.read_bytes() for path in here if path.name not in skip)
